@@ -1,0 +1,350 @@
+"""DynamoDB JSON <-> exact values.
+
+A value is `{tag: content}` with one of ten tags (Amazon DynamoDB API Reference, "AttributeValue"). Numbers never pass
+through a float; sets become frozensets; binary is bytes, from base64 text (JSON) or bytes (boto3).
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from cdc.errors import MalformedRecord
+
+__all__ = [
+    "AttributeValue",
+    "Item",
+    "Number",
+    "RawItem",
+    "Value",
+    "canonical_number",
+    "decode_item",
+    "decode_number",
+    "decode_value",
+    "encode_item",
+    "encode_value",
+    "json_item",
+    "json_value",
+    "plain",
+]
+
+Number = int | Decimal
+Value = Any
+"""str, int, Decimal, bytes, bool, None, dict, list or frozenset: what `decode_value` gives."""
+Item = dict[str, Value]
+AttributeValue = Mapping[str, Any]
+RawItem = Mapping[str, AttributeValue]
+
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(r"-?[0-9]{1,40}")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+
+
+def decode_number(text: object) -> Number:
+    """The exact number: `int` where it is written with digits only, `Decimal` otherwise.
+
+    Raises:
+        MalformedRecord: it isn't a number in DynamoDB's notation (Infinity and NaN are none).
+    """
+    if isinstance(text, str):
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _DECIMAL.fullmatch(text):
+            try:
+                return Decimal(text)
+            except InvalidOperation:
+                pass
+    raise MalformedRecord("a number (N) is a string of digits, such as '12.5' or '1E+10'")
+
+
+def canonical_number(text: str) -> str:
+    """One text for each number: equal numbers, and no others, have equal texts. No exponent up to 10^40."""
+    number = decode_number(text)
+    if isinstance(number, int):
+        return str(number)
+    sign, digits, exponent = number.as_tuple()
+    significand = "".join(map(str, digits)).strip("0")
+    if not significand:
+        return "0"
+    # normalize() would round to the context's precision
+    power = int(exponent) + len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    prefix = "-" if sign else ""
+    if 0 <= power <= DIGITS_WITHOUT_EXPONENT:
+        return prefix + significand + "0" * power
+    if -DIGITS_WITHOUT_EXPONENT <= power < 0:
+        padded = significand.rjust(1 - power, "0")
+        return f"{prefix}{padded[:power]}.{padded[power:]}"
+    return f"{prefix}{significand}E{power:+d}"
+
+
+DIGITS_WITHOUT_EXPONENT = 40
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    raise MalformedRecord("a string (S) is text")
+
+
+def _binary(content: object) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, str):
+        try:
+            return b64decode(content, validate=True)
+        except (Base64Error, ValueError) as error:
+            raise MalformedRecord("binary (B) is base64 text") from error
+    value = getattr(content, "value", None)  # boto3.dynamodb.types.Binary, without importing boto3
+    if isinstance(value, bytes):
+        return value
+    raise MalformedRecord("binary (B) is base64 text or bytes")
+
+
+def _boolean(content: object) -> bool:
+    if isinstance(content, bool):
+        return content
+    raise MalformedRecord("a boolean (BOOL) is true or false")
+
+
+def _null(content: object) -> None:
+    if content is not True:
+        raise MalformedRecord("NULL has the content true")
+
+
+def _map(content: object) -> Item:
+    if not isinstance(content, Mapping):
+        raise MalformedRecord("a map (M) is an object")
+    return decode_item(content)
+
+
+def _list(content: object) -> list[Value]:
+    if not isinstance(content, list):
+        raise MalformedRecord("a list (L) is an array")
+    values: list[Value] = []
+    for position, value in enumerate(content):
+        try:
+            values.append(decode_value(value))
+        except MalformedRecord as error:
+            raise error.under(position) from None
+    return values
+
+
+def _set_of(member: Callable[[object], Value]) -> Callable[[object], frozenset[Value]]:
+    def decode(content: object) -> frozenset[Value]:
+        if not isinstance(content, list | set | frozenset):
+            raise MalformedRecord("a set (SS, NS, BS) is an array")
+        return frozenset(map(member, content))
+
+    return decode
+
+
+_DECODERS: dict[str, Callable[[object], Value]] = {
+    "S": _text,
+    "N": decode_number,
+    "B": _binary,
+    "BOOL": _boolean,
+    "NULL": _null,
+    "M": _map,
+    "L": _list,
+    "SS": _set_of(_text),
+    "NS": _set_of(decode_number),
+    "BS": _set_of(_binary),
+}
+
+
+def split(value: object) -> tuple[str, Any]:
+    """Tag and content of an attribute value.
+
+    Raises:
+        MalformedRecord: it has no tag, two tags, or a tag that is none of the ten.
+    """
+    if not isinstance(value, Mapping) or len(value) != 1:
+        tags = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
+        raise MalformedRecord(f"an attribute value is an object with one type tag; this has: {tags or 'none'}")
+    ((tag, content),) = value.items()
+    if tag not in _DECODERS:
+        raise MalformedRecord(f"unknown type tag {tag!r}; the tags are {', '.join(_DECODERS)}")
+    return tag, content
+
+
+def decode_value(value: object) -> Value:
+    """The exact value of `{tag: content}`.
+
+    Raises:
+        MalformedRecord: it can't be read; `path` leads to the fault.
+    """
+    tag, content = split(value)
+    return _DECODERS[tag](content)
+
+
+def decode_item(item: Mapping[str, Any]) -> Item:
+    """The exact values of all attributes.
+
+    Raises:
+        MalformedRecord: one can't be read; `path` leads to it.
+    """
+    decoded: Item = {}
+    for name, value in item.items():
+        try:
+            decoded[name] = decode_value(value)
+        except MalformedRecord as error:
+            raise error.under(name) from None
+    return decoded
+
+
+def encode_value(value: Value) -> dict[str, Any]:
+    """`{tag: content}` as JSON has it (binary as base64 text): the inverse of `decode_value`.
+
+    Raises:
+        TypeError: the value is none that DynamoDB has: a float, an empty or a mixed set, …
+    """
+    match value:
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case str():
+            return {"S": value}
+        case int() | Decimal():
+            return {"N": _digits(value)}
+        case bytes():
+            return {"B": b64encode(value).decode()}
+        case Mapping():
+            return {"M": encode_item(value)}
+        case list() | tuple():
+            return {"L": [encode_value(member) for member in value]}
+        case set() | frozenset():
+            return _encode_set(value)
+    raise TypeError(f"{type(value).__name__} is not a DynamoDB type; use Decimal for numbers with a fraction")
+
+
+def _encode_set(members: set[Value] | frozenset[Value]) -> dict[str, Any]:
+    kinds = {type(member) for member in members}
+    if kinds == {str}:
+        return {"SS": sorted(members)}
+    if kinds == {bytes}:
+        return {"BS": [b64encode(member).decode() for member in sorted(members)]}
+    if kinds and kinds <= {int, Decimal}:
+        return {"NS": [_digits(member) for member in sorted(members)]}
+    raise TypeError("a DynamoDB set has members, all strings, all numbers or all bytes")
+
+
+def _digits(number: Number) -> str:
+    if isinstance(number, Decimal) and not number.is_finite():
+        raise TypeError(f"{number} is not a DynamoDB number")
+    return str(number)
+
+
+def encode_item(item: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
+    """All attributes as DynamoDB JSON: the inverse of `decode_item`."""
+    return {name: encode_value(value) for name, value in item.items()}
+
+
+# --- documents: what `orjson.dumps` writes exactly, straight from DynamoDB JSON without decoding -----------------
+
+
+def json_number(text: object) -> orjson.Fragment:
+    """The digits themselves as a JSON number."""
+    if isinstance(text, str) and _JSON_NUMBER.fullmatch(text):
+        return orjson.Fragment(text)
+    return orjson.Fragment(_json_digits(decode_number(text)))
+
+
+def _json_digits(number: Number) -> str:
+    if isinstance(number, int):
+        return str(number)
+    if not number.is_finite():
+        raise TypeError(f"{number} is not a number that JSON has")
+    return str(number)
+
+
+def _json_list(content: object) -> list[Any]:
+    if not isinstance(content, list):
+        raise MalformedRecord("a list (L) is an array")
+    try:
+        return [json_value(value) for value in content]
+    except MalformedRecord:
+        _list(content)  # says where
+        raise
+
+
+def _json_map(content: object) -> dict[str, Any]:
+    if not isinstance(content, Mapping):
+        raise MalformedRecord("a map (M) is an object")
+    return json_item(content)
+
+
+def _json_binary(content: object) -> str:
+    if isinstance(content, str):
+        _binary(content)
+        return content
+    return b64encode(_binary(content)).decode()
+
+
+_TO_JSON: dict[str, Callable[[Any], Any]] = {
+    "S": _text,
+    "N": json_number,
+    "B": _json_binary,
+    "BOOL": _boolean,
+    "NULL": _null,
+    "M": _json_map,
+    "L": _json_list,
+    "SS": lambda content: plain(_DECODERS["SS"](content)),
+    "NS": lambda content: plain(_DECODERS["NS"](content)),
+    "BS": lambda content: plain(_DECODERS["BS"](content)),
+}
+
+
+def json_value(value: object) -> Any:
+    """What `orjson.dumps` writes for an attribute value: exact digits, sets as sorted arrays, binary as base64.
+
+    Raises:
+        MalformedRecord: the value can't be read.
+    """
+    tag, content = split(value)
+    return _TO_JSON[tag](content)
+
+
+def json_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of all attributes, for `orjson.dumps`.
+
+    Raises:
+        MalformedRecord: one can't be read; `path` leads to it.
+    """
+    document: dict[str, Any] = {}
+    for name, value in item.items():
+        try:
+            document[name] = json_value(value)
+        except MalformedRecord as error:
+            raise error.under(name) from None
+    return document
+
+
+def plain(value: Value) -> Any:
+    """What `orjson.dumps` writes for a decoded value: the same as `json_value` of its encoding.
+
+    Raises:
+        TypeError: a float that isn't finite, or a type that JSON doesn't have.
+    """
+    match value:
+        case None | bool() | str() | orjson.Fragment():
+            return value
+        case int() | Decimal():
+            return orjson.Fragment(_json_digits(value))
+        case float():
+            return orjson.Fragment(_json_digits(Decimal(repr(value))))
+        case bytes():
+            return b64encode(value).decode()
+        case Mapping():
+            return {str(name): plain(member) for name, member in value.items()}
+        case list() | tuple():
+            return [plain(member) for member in value]
+        case set() | frozenset():
+            return [plain(member) for member in sorted(value)]
+    raise TypeError(f"{type(value).__name__} can't stand in a document")

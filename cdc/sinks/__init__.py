@@ -1,0 +1,45 @@
+"""The Sink protocol: what a destination promises. Each destination is a module of its own, imported where used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cdc.change import Change
+    from cdc.deadline import Deadline
+    from cdc.outcome import Outcome
+
+__all__ = ["Sink"]
+
+
+class Sink(Protocol):
+    """A destination for changes: exactly one outcome a change, in the order given; safe to repeat."""
+
+    @property
+    def name(self) -> str:
+        """Names the sink in logs, metrics and dead letters."""
+        ...
+
+    def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+        """Write changes of one shard, oldest first; return one outcome a change, in that order.
+
+        Replaying a change, or one older than what is stored, leaves the destination as it was. Does not modify
+        *changes*. A destination out of reach defers all of them; that is no exception.
+
+        Raises:
+            SinkMisconfigured: a retry cannot help; stop.
+        """
+        ...
+
+    def flush(self, deadline: Deadline) -> None:
+        """Return when all that was Applied is durable.
+
+        Raises:
+            SinkUnavailable: durability is unknown: acknowledge nothing since the last flush.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release connections; writes nothing. May be called after a failure, and twice."""
+        ...
