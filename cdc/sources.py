@@ -248,7 +248,7 @@ def _micros(created: object, micros_per_unit: int) -> int:
 
 def _is_ttl(user: Mapping[str, Any]) -> bool:
     kind, principal = user.get("type", user.get("Type")), user.get("principalId", user.get("PrincipalId"))
-    return kind == "Service" and principal == _TTL_PRINCIPAL
+    return bool(kind == "Service" and principal == _TTL_PRINCIPAL)
 
 
 def _parse(payload: bytes) -> Mapping[str, Any]:
