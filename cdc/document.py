@@ -1,0 +1,399 @@
+"""Documents: what a change of an item does to the indices that its table's mapping names.
+
+An item has one owner in an index: the first document of the mapping, in its order, whose `where` takes it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import traceback
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cdc.attributes import Item, RawItem, canonical_number, json_item, plain
+from cdc.change import Change, Operation, raw_differences
+from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
+from cdc.mapping import TABLE, TOMBSTONE_FIELD, Document, TableMapping, split_path
+from cdc.pattern import Pattern, compile_pattern
+
+__all__ = ["MAX_ID_BYTES", "CompiledMapping", "Delete", "Index", "Write", "compile_mapping", "document_id"]
+
+MAX_ID_BYTES = 512
+"""OpenSearch's limit for `_id` (OpenSearch documentation, "Index document")."""
+
+Transform = Callable[[Item, Change], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Write `source` (a JSON object) as the document."""
+
+    index: str
+    id: str
+    routing: str | None
+    version: int
+    source: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the document."""
+
+    index: str
+    id: str
+    routing: str | None
+    version: int
+
+
+Write = Index | Delete
+
+
+def document_id(parts: Sequence[str]) -> str:
+    """One id for each list of parts of one length, and another for every other list.
+
+    One part: its text. More: joined by `|`, with `%` and `|` percent-encoded inside a part. What is longer than
+    512 bytes of UTF-8, empty, or looks like such a digest: `sha256:` and the hex digest of that text.
+    """
+    text = parts[0] if len(parts) == 1 else "|".join(part.replace("%", "%25").replace("|", "%7C") for part in parts)
+    if not text or len(text.encode()) > MAX_ID_BYTES or _DIGEST.fullmatch(text):
+        return "sha256:" + sha256(text.encode()).hexdigest()
+    return text
+
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def key_text(value: Mapping[str, Any]) -> str:
+    """The text of a key attribute: S as is, N as canonical digits, B as base64url.
+
+    Raises:
+        MalformedRecord: it is no key attribute's value.
+    """
+    match dict(value):
+        case {"S": str(text)}:
+            return text
+        case {"N": str(text)}:
+            return canonical_number(text)
+        case {"B": str(text)}:
+            return text.translate(_TO_BASE64URL)
+        case {"B": bytes(content)}:
+            return urlsafe_b64encode(content).decode()
+    raise MalformedRecord("a key attribute is S, N or B")
+
+
+_TO_BASE64URL = str.maketrans("+/", "-_")
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """A document of the mapping, compiled for one table."""
+
+    document: Document
+    index: str
+    pattern: Pattern
+    transform: Transform | None
+    include: tuple[tuple[str, ...], ...] | None
+    exclude: tuple[tuple[str, ...], ...]
+    rename: tuple[tuple[tuple[str, ...], str], ...]
+    unless_only: tuple[tuple[str, ...], ...]
+
+    def takes(self, item: RawItem | None) -> bool:
+        return item is not None and self.pattern.matches(item)
+
+    def source(self, change: Change, item: RawItem) -> bytes | None:
+        """The JSON of the document, or None if the transform says that the item has none.
+
+        Raises:
+            MalformedRecord: an attribute can't be read.
+            Reject: the transform failed, or two fields would have one name.
+        """
+        selected = _without(_only(item, self.include) if self.include is not None else item, self.exclude)
+        if self.transform is None:
+            document = json_item(selected)
+        else:
+            document = self._transformed(self.transform, selected, change)
+            if document is None:
+                return None
+        for path, name in self.rename:
+            _rename(document, path, name)
+        if TOMBSTONE_FIELD in document:
+            raise Reject(f"the document has a field {TOMBSTONE_FIELD}, which is reserved for tombstones")
+        try:
+            return orjson.dumps(document)
+        except (TypeError, orjson.JSONEncodeError) as error:
+            raise Reject(f"the document can't be written as JSON: {error}") from error
+
+    def _transformed(self, transform: Transform, item: RawItem, change: Change) -> dict[str, Any] | None:
+        from cdc.attributes import decode_item
+
+        decoded = decode_item(item)
+        try:
+            document = transform(decoded, change)
+            return None if document is None else plain(document)
+        except Reject:
+            raise
+        except Exception as error:
+            raise Reject(f"transform {self.document.transform} raised:\n{traceback.format_exc()}") from error
+
+    def ignores(self, change: Change) -> bool:
+        """Did nothing change but what `unless_only` names?"""
+        if not self.unless_only or change.raw_before is None or change.raw_after is None:
+            return False
+        return all(
+            any(path[: len(ignored)] == ignored for ignored in self.unless_only)
+            for path, _ in raw_differences(change.raw_before, change.raw_after)
+        )
+
+
+@dataclass(frozen=True)
+class CompiledMapping:
+    """A mapping compiled for one table whose key attributes are known."""
+
+    mapping: TableMapping
+    table: str
+    owners: tuple[_Owner, ...]
+
+    @cached_property
+    def _by_index(self) -> tuple[tuple[str, tuple[_Owner, ...]], ...]:
+        groups: dict[str, list[_Owner]] = {}
+        for owner in self.owners:
+            groups.setdefault(owner.index, []).append(owner)
+        return tuple((index, tuple(owners)) for index, owners in groups.items())
+
+    @property
+    def bodies(self) -> Mapping[str, Mapping[str, Any]]:
+        """Each index with the body that the mapping gives it."""
+        return {index: owners[0].document.body for index, owners in self._by_index}
+
+    @property
+    def tombstoned(self) -> frozenset[str]:
+        """The indices that hold tombstones."""
+        return frozenset(
+            owner.index for owner in self.owners if "tombstone" in (owner.document.on_remove, owner.document.on_expiry)
+        )
+
+    def writes(self, change: Change) -> tuple[Write, ...]:
+        """What the change does to documents: one write an index at most; none if no document takes it.
+
+        Raises:
+            MalformedRecord: the item can't be read.
+            Reject: the transform failed, or the item can't be a document.
+        """
+        found = (self._write(change, index, owners) for index, owners in self._by_index)
+        return tuple(write for write in found if write is not None)
+
+    def _write(self, change: Change, index: str, owners: Sequence[_Owner]) -> Write | None:
+        before = self._owner_before(change, owners)
+        if change.operation is Operation.REMOVE:
+            if before is None:
+                return None
+            document = before.document
+            policy = (document.on_expiry if change.expired else None) or document.on_remove
+            return None if policy == "keep" else self._gone(change, index, before, tombstone=policy == "tombstone")
+        if change.raw_after is None:
+            raise ImageMissing(
+                f"the stream of {self.table} has the view {change.view}, which carries no new image",
+                remedy="Enable the stream with NEW_AND_OLD_IMAGES or NEW_IMAGE.",
+            )
+        after = next((owner for owner in owners if owner.takes(change.raw_after)), None)
+        if after is None:
+            left = before is not None and change.operation is not Operation.INSERT
+            return self._leaving(change, index, before) if left and before is not None else None
+        if after is before and change.raw_before is not None and after.ignores(change):
+            return None
+        source = after.source(change, change.raw_after)
+        if source is None:
+            return self._leaving(change, index, after)
+        return Index(index, self._id(change, after), self._routing(change, after), change.version, source)
+
+    def _owner_before(self, change: Change, owners: Sequence[_Owner]) -> _Owner | None:
+        """The owner of the item as it was. Without the old image: the one its keys decide, else whoever could be."""
+        if change.raw_before is not None:
+            return next((owner for owner in owners if owner.takes(change.raw_before)), None)
+        keys = change.raw_keys
+        for owner in owners:
+            if not owner.pattern.attributes <= keys.keys() or owner.takes(keys):
+                return owner
+        return None
+
+    def _leaving(self, change: Change, index: str, owner: _Owner) -> Write:
+        return self._gone(change, index, owner, tombstone=owner.document.on_remove == "tombstone")
+
+    def _gone(self, change: Change, index: str, owner: _Owner, *, tombstone: bool) -> Write:
+        identifier, routing = self._id(change, owner), self._routing(change, owner)
+        if tombstone:
+            source = orjson.dumps({TOMBSTONE_FIELD: change.created_at.isoformat()})
+            return Index(index, identifier, routing, change.version, source)
+        return Delete(index, identifier, routing, change.version)
+
+    def _id(self, change: Change, owner: _Owner) -> str:
+        names = owner.document.id or tuple(change.raw_keys)
+        return document_id([self.table if name == TABLE else _key(change, name) for name in names])
+
+    def _routing(self, change: Change, owner: _Owner) -> str | None:
+        return None if owner.document.routing is None else _key(change, owner.document.routing)
+
+
+def _key(change: Change, name: str) -> str:
+    try:
+        return key_text(change.raw_keys[name])
+    except KeyError:
+        raise MalformedRecord(f"the record's keys lack {name!r}", path=("Keys",)) from None
+    except MalformedRecord as error:
+        raise error.under("Keys", name) from None
+
+
+def compile_mapping(mapping: TableMapping, table: str, keys: Sequence[str] | None = None) -> CompiledMapping:
+    """Compile a mapping for `table`. With its key attributes (partition key first) ids and routing are checked too.
+
+    Raises:
+        ConfigError: a transform can't be loaded; an id or a routing names what is no key, or leaves a key out.
+    """
+    owners = tuple(_compile(document, mapping, table) for document in mapping.documents)
+    for position, owner in enumerate(owners):
+        if keys is not None:
+            _check_keys(owner, keys, f"{mapping.source}: documents[{position}]")
+    if keys is not None:  # the keys' order is that of the table's schema, not that of a record
+        owners = tuple(_with_id(owner, keys) for owner in owners)
+    return CompiledMapping(mapping, table, owners)
+
+
+def _with_id(owner: _Owner, keys: Sequence[str]) -> _Owner:
+    from dataclasses import replace
+
+    import msgspec
+
+    return replace(owner, document=msgspec.structs.replace(owner.document, id=owner.document.id or tuple(keys)))
+
+
+def _compile(document: Document, mapping: TableMapping, table: str) -> _Owner:
+    fields = document.fields
+    return _Owner(
+        document=document,
+        index=document.index.replace(TABLE, table.lower()),
+        pattern=compile_pattern(document.where),
+        transform=_load(document.transform, mapping.source) if document.transform else None,
+        include=None if fields.include is None else tuple(map(split_path, fields.include)),
+        exclude=tuple(map(split_path, fields.exclude)),
+        rename=tuple((split_path(path), name) for path, name in fields.rename.items()),
+        unless_only=tuple(map(split_path, document.unless_only)),
+    )
+
+
+def _check_keys(owner: _Owner, keys: Sequence[str], at: str) -> None:
+    names = [name for name in owner.document.id if name != TABLE]
+    strange = [name for name in (*names, *filter(None, [owner.document.routing])) if name not in keys]
+    if strange:
+        raise ConfigError(
+            f"{at}: {strange[0]!r} is no key attribute of the table; its keys are {', '.join(keys)}",
+            remedy="Only key attributes never change: use them for id and routing.",
+        )
+    missing = [key for key in keys if names and key not in names and key not in owner.pattern.pinned]
+    if missing:
+        raise ConfigError(
+            f"{at}.id: leaves out the key attribute {missing[0]!r}: several items would be one document",
+            remedy=f"Add it to id, or let `where` pin it to one value: {missing[0]}: [value].",
+        )
+
+
+def _load(name: str, source: str) -> Transform:
+    module_name, _, function_name = name.partition(":")
+    path = Path(source).parent / (module_name.replace(".", "/") + ".py")
+    if not path.is_file():
+        raise ConfigError(f"{source}: transform: there is no {path}", remedy="Put the module beside the mapping file.")
+    qualified = f"cdc_transform_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
+    module = sys.modules.get(qualified)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(qualified, path)
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"{source}: transform: {path} is no Python module")
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ConfigError(f"{source}: transform: {path} can't be imported: {error!r}") from error
+        sys.modules[qualified] = module
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ConfigError(f"{source}: transform: {path} has no function {function_name}")
+    return function  # type: ignore[no-any-return]  # a user's function: its result is checked when it is used
+
+
+# --- fields: on the raw item, so that what is left out is never decoded ------------------------------------------
+
+
+def _only(item: RawItem, paths: Sequence[tuple[str, ...]]) -> RawItem:
+    chosen: dict[str, Any] = {}
+    for path in paths:
+        _copy(item, path, chosen)
+    return chosen
+
+
+def _copy(item: Mapping[str, Any], path: tuple[str, ...], into: dict[str, Any]) -> None:
+    name, rest = path[0], path[1:]
+    value = item.get(name)
+    if value is None:
+        return
+    if not rest:
+        into[name] = value
+    elif isinstance(value, Mapping) and isinstance(value.get("M"), Mapping):
+        inner = into.setdefault(name, {"M": {}})
+        if inner is not value:
+            _copy(value["M"], rest, inner["M"])
+
+
+def _without(item: RawItem, paths: Sequence[tuple[str, ...]]) -> RawItem:
+    for path in paths:
+        item = _removed(item, path)
+    return item
+
+
+def _removed(item: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
+    name, rest = path[0], path[1:]
+    value = item.get(name)
+    if value is None:
+        return item
+    if not rest:
+        return {other: content for other, content in item.items() if other != name}
+    if isinstance(value, Mapping) and isinstance(value.get("M"), Mapping):
+        return {**item, name: {"M": _removed(value["M"], rest)}}
+    return item
+
+
+def _rename(document: dict[str, Any], path: tuple[str, ...], name: str) -> None:
+    for parent in path[:-1]:
+        inner = document.get(parent)
+        if not isinstance(inner, dict):
+            return
+        document = inner
+    if path[-1] not in document:
+        return
+    if name in document:
+        raise Reject(f"the field {name!r} is there already: {'.'.join(path)} can't be renamed to it")
+    document[name] = document.pop(path[-1])
+
+
+def refused_name(document: Mapping[str, Any], *, top: bool = True) -> str | None:
+    """A field name that OpenSearch refuses, if the document has one ("Metadata fields"; names with misplaced dots)."""
+    for name, value in document.items():
+        if (top and name in _METADATA) or not name.strip() or any(not part.strip() for part in name.split(".")):
+            return name
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, dict) and (found := refused_name(inner, top=False)) is not None:
+                return found
+    return None
+
+
+_METADATA = frozenset(
+    "_id _index _source _routing _type _field_names _ignored _meta _nested_path _seq_no _primary_term _version "
+    "_size _data_stream_timestamp".split()
+)

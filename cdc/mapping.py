@@ -1,0 +1,312 @@
+"""Mapping files: which items of a table go to which index, as what document. One YAML file a table.
+
+This module reads and checks them; `cdc.document` makes documents of changes by them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from cdc.errors import ConfigError, MappingError
+from cdc.pattern import Pattern, compile_pattern
+
+__all__ = [
+    "TOMBSTONE_FIELD",
+    "ArchiveRule",
+    "Document",
+    "Fields",
+    "Mappings",
+    "TableMapping",
+    "load_mappings",
+    "parse_mapping",
+    "split_path",
+]
+
+TOMBSTONE_FIELD = "_cdc_tombstone"
+TABLE = "{table}"
+
+_INDEX = re.compile(r"[^A-Z\s\"*\\<|,>/?#:]+")
+
+
+class Fields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which attributes a document has. Dotted paths reach into maps; a dot of a name itself is written `\\.`."""
+
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    rename: dict[str, str] = {}
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One document that items of the table become."""
+
+    index: str
+    where: dict[str, Any] = {}
+    id: tuple[str, ...] = ()
+    fields: Fields = Fields()
+    transform: str | None = None
+    unless_only: tuple[str, ...] = ()
+    on_remove: Literal["delete", "tombstone", "keep"] = "delete"
+    on_expiry: Literal["delete", "tombstone", "keep"] | None = None
+    routing: str | None = None
+    body: dict[str, Any] = {}
+
+
+class ArchiveRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the archive leaves out of a table's items."""
+
+    exclude: tuple[str, ...] = ()
+
+
+class TableMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A mapping file. `source` is its path, as problems and dead letters name it."""
+
+    table: str
+    documents: tuple[Document, ...] = ()
+    archive: bool | ArchiveRule = True
+    source: str = ""
+
+    @property
+    def is_glob(self) -> bool:
+        """Does it speak for every table whose name fits?"""
+        return any(mark in self.table for mark in "*?[")
+
+    @property
+    def archived(self) -> bool:
+        """Do the table's changes go to the archive?"""
+        return self.archive is not False
+
+
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """All mapping files of a deployment."""
+
+    files: tuple[TableMapping, ...]
+
+    def of(self, table: str) -> TableMapping:
+        """The mapping of `table`: the file that names it, else the one whose glob fits.
+
+        Raises:
+            ConfigError: none does, or several globs do.
+        """
+        named = [file for file in self.files if file.table == table]
+        fitting = named or [file for file in self.files if file.is_glob and fnmatchcase(table, file.table)]
+        match fitting:
+            case [one]:
+                return one
+            case []:
+                known = ", ".join(file.table for file in self.files) or "none"
+                raise ConfigError(
+                    f"no mapping names the table {table!r} (there are mappings for: {known})",
+                    remedy=f"Add a file with `table: {table}` to the mappings, or detach this table's stream.",
+                )
+        sources = " and ".join(file.source for file in fitting)
+        raise ConfigError(
+            f"the globs of {sources} both fit the table {table!r}", remedy=f"Name it in one file: `table: {table}`."
+        )
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and refuses what YAML allows but nobody means: the same key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = self.construct_object(key)  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+            if name in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {name!r} is there twice", problem_mark=key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def split_path(text: str) -> tuple[str, ...]:
+    """The attribute names of a dotted path, `\\.` being a dot of a name itself."""
+    return tuple(part.replace("\0", ".") for part in text.replace("\\.", "\0").split("."))
+
+
+def load_mappings(paths: Iterable[Path]) -> Mappings:
+    """Read mapping files, and every `*.yml` and `*.yaml` of folders.
+
+    Raises:
+        MappingError: with every fault of every file.
+    """
+    problems: list[str] = []
+    files: list[TableMapping] = []
+    for path in _files(paths, problems):
+        try:
+            files.append(parse_mapping(path.read_text(encoding="utf-8"), source=str(path)))
+        except MappingError as error:
+            problems += error.problems
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{path}: can't be read: {error}")
+    problems += _across(files)
+    if problems:
+        raise MappingError(tuple(problems))
+    return Mappings(tuple(files))
+
+
+def _files(paths: Iterable[Path], problems: list[str]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(entry for entry in path.iterdir() if entry.suffix in (".yml", ".yaml"))
+        elif path.exists():
+            found.append(path)
+        else:
+            problems.append(f"{path}: there is no such file or folder")
+    if not found and not problems:
+        problems.append("no mapping file: a deployment needs one a table, such as mappings/shop.yml")
+    return found
+
+
+def parse_mapping(text: str, *, source: str) -> TableMapping:
+    """Read and check the text of one mapping file.
+
+    Raises:
+        MappingError: with every fault in it, each with the file and the field, or the line for faults of the YAML.
+    """
+    try:
+        tree = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}" if mark else "YAML"
+        raise MappingError((f"{source}: {where}: {getattr(error, 'problem', None) or error}",)) from error
+    problems: list[str] = []
+    _check_shape(tree, TableMapping, "", problems)
+    if not problems:
+        mapping = msgspec.structs.replace(msgspec.convert(tree, TableMapping, strict=True), source=source)
+        problems += _check_meaning(mapping)
+    if problems:
+        raise MappingError(tuple(f"{source}: {problem}" for problem in problems))
+    return mapping
+
+
+def _check_shape(tree: Any, kind: Any, at: str, problems: list[str]) -> None:
+    """Collect every fault of names and types, where msgspec alone would stop at the first."""
+    if not isinstance(tree, dict):
+        problems.append(f"{at or 'the file'}: is a map of fields, not {_kind(tree)}")
+        return
+    fields = {field.name: field for field in msgspec.structs.fields(kind) if field.name != "source"}
+    for name, value in tree.items():
+        here = f"{at}.{name}" if at else str(name)
+        if name not in fields:
+            near = difflib.get_close_matches(str(name), fields, n=1)
+            problems.append(
+                f"{here}: unknown field; " + (f"did you mean {near[0]}?" if near else f"there are {', '.join(fields)}")
+            )
+        elif name == "documents" and isinstance(value, list):
+            for position, entry in enumerate(value):
+                _check_shape(entry, Document, f"{here}[{position}]", problems)
+        elif name == "fields":
+            _check_shape(value, Fields, here, problems)
+        elif name == "archive" and isinstance(value, dict):
+            _check_shape(value, ArchiveRule, here, problems)
+        else:
+            try:
+                msgspec.convert(value, fields[name].type, strict=True)
+            except msgspec.ValidationError as error:
+                problems.append(f"{here}: {_sentence(error)}")
+    problems += [
+        f"{f'{at}.' if at else ''}{name}: is missing"
+        for name, field in fields.items()
+        if field.required and name not in tree
+    ]
+
+
+def _kind(value: Any) -> str:
+    return {list: "a list", str: "a text", type(None): "nothing"}.get(type(value), type(value).__name__)
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    return str(error).replace(" - at `$`", "")
+
+
+def _check_meaning(mapping: TableMapping) -> list[str]:
+    problems: list[str] = []
+    if not mapping.table:
+        problems.append("table: is empty; it is the table's name or a glob")
+    if not mapping.documents and not mapping.archived:
+        problems.append("documents: there are none and archive is false: nothing would be done; remove the file")
+    for position, document in enumerate(mapping.documents):
+        problems += [f"documents[{position}].{problem}" for problem in _check_document(document, mapping)]
+    problems += _check_shared_indices(mapping.documents)
+    return problems
+
+
+def _check_document(document: Document, mapping: TableMapping) -> list[str]:
+    problems: list[str] = []
+    index = document.index.replace(TABLE, "t")
+    if not _INDEX.fullmatch(index) or index[0] in "-_+" or index in (".", ".."):
+        problems.append(
+            f"index: {document.index!r} is no name that OpenSearch takes; use small letters, digits, - and _"
+        )
+    try:
+        pattern: Pattern | None = compile_pattern(document.where)
+    except ConfigError as error:
+        problems.append(error.message)
+        pattern = None
+    if mapping.is_glob and TABLE not in document.index and TABLE not in document.id:
+        problems.append(
+            "index: several tables would write the same documents; "
+            f'put the table in the index ("{TABLE}-{document.index}") or in the id (id: ["{TABLE}", …])'
+        )
+    if pattern and document.unless_only and document.transform is None:
+        included = {split_path(path)[0] for path in document.fields.include or ()}
+        if included and not included - {split_path(path)[0] for path in document.unless_only}:
+            problems.append("unless_only: names every included field: no change would ever be sent")
+    targets = list(document.fields.rename.values())
+    problems += [
+        f"fields.rename: two fields would be named {name!r}" for name in {n for n in targets if targets.count(n) > 1}
+    ]
+    if TOMBSTONE_FIELD in targets:
+        problems.append(f"fields.rename: {TOMBSTONE_FIELD} is reserved for tombstones")
+    if document.on_remove == "tombstone" or document.on_expiry == "tombstone":
+        included_tops = {split_path(path)[0] for path in document.fields.include or ()}
+        if TOMBSTONE_FIELD in included_tops:
+            problems.append(f"fields.include: {TOMBSTONE_FIELD} is reserved for tombstones")
+    if document.transform is not None and not re.fullmatch(r"[\w.]+:[\w.]+", document.transform):
+        problems.append(f"transform: {document.transform!r} is not module:function, such as shop:order")
+    return problems
+
+
+def _check_shared_indices(documents: Sequence[Document]) -> list[str]:
+    """Documents that share an index must agree on what makes a document one: an item has one owner there."""
+    problems: list[str] = []
+    first: dict[str, tuple[int, Document]] = {}
+    for position, document in enumerate(documents):
+        other_position, other = first.setdefault(document.index, (position, document))
+        for field in ("id", "routing", "on_remove", "on_expiry", "body"):
+            if getattr(document, field) != getattr(other, field):
+                problems.append(
+                    f"documents[{position}].{field}: differs from documents[{other_position}], "
+                    f"which writes to the same index {document.index!r}; make them equal, or use another index"
+                )
+    return problems
+
+
+def _across(files: Sequence[TableMapping]) -> list[str]:
+    problems: list[str] = []
+    tables: dict[str, str] = {}
+    writers: dict[str, TableMapping] = {}
+    for file in files:
+        other = tables.setdefault(file.table, file.source)
+        if other != file.source:
+            problems.append(
+                f"{file.source}: table: {file.table!r} has a mapping in {other} already; join the two files"
+            )
+        for document in file.documents:
+            writer = writers.setdefault(document.index, file)
+            if writer.source != file.source and TABLE not in document.index and TABLE not in document.id:
+                problems.append(
+                    f"{file.source}: index: {writer.source} writes to {document.index!r} too; "
+                    f'put the table in the index or in the id (id: ["{TABLE}", …])'
+                )
+    return problems
