@@ -22,6 +22,7 @@ import orjson
 from cdc.attributes import Item, RawItem, canonical_number, json_item, plain
 from cdc.change import Change, Operation, raw_differences
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
+from cdc.fields import only, rename, without
 from cdc.mapping import TABLE, TOMBSTONE_FIELD, Document, TableMapping, split_path
 from cdc.pattern import Pattern, compile_pattern
 
@@ -116,15 +117,16 @@ class _Owner:
             MalformedRecord: an attribute can't be read.
             Reject: the transform failed, or two fields would have one name.
         """
-        selected = _without(_only(item, self.include) if self.include is not None else item, self.exclude)
+        selected = without(only(item, self.include) if self.include is not None else item, self.exclude)
         if self.transform is None:
             document = json_item(selected)
         else:
-            document = self._transformed(self.transform, selected, change)
-            if document is None:
+            transformed = self._transformed(self.transform, selected, change)
+            if transformed is None:
                 return None
+            document = transformed
         for path, name in self.rename:
-            _rename(document, path, name)
+            rename(document, path, name)
         if TOMBSTONE_FIELD in document:
             raise Reject(f"the document has a field {TOMBSTONE_FIELD}, which is reserved for tombstones")
         try:
@@ -326,74 +328,3 @@ def _load(name: str, source: str) -> Transform:
     if not callable(function):
         raise ConfigError(f"{source}: transform: {path} has no function {function_name}")
     return function  # type: ignore[no-any-return]  # a user's function: its result is checked when it is used
-
-
-# --- fields: on the raw item, so that what is left out is never decoded ------------------------------------------
-
-
-def _only(item: RawItem, paths: Sequence[tuple[str, ...]]) -> RawItem:
-    chosen: dict[str, Any] = {}
-    for path in paths:
-        _copy(item, path, chosen)
-    return chosen
-
-
-def _copy(item: Mapping[str, Any], path: tuple[str, ...], into: dict[str, Any]) -> None:
-    name, rest = path[0], path[1:]
-    value = item.get(name)
-    if value is None:
-        return
-    if not rest:
-        into[name] = value
-    elif isinstance(value, Mapping) and isinstance(value.get("M"), Mapping):
-        inner = into.setdefault(name, {"M": {}})
-        if inner is not value:
-            _copy(value["M"], rest, inner["M"])
-
-
-def _without(item: RawItem, paths: Sequence[tuple[str, ...]]) -> RawItem:
-    for path in paths:
-        item = _removed(item, path)
-    return item
-
-
-def _removed(item: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
-    name, rest = path[0], path[1:]
-    value = item.get(name)
-    if value is None:
-        return item
-    if not rest:
-        return {other: content for other, content in item.items() if other != name}
-    if isinstance(value, Mapping) and isinstance(value.get("M"), Mapping):
-        return {**item, name: {"M": _removed(value["M"], rest)}}
-    return item
-
-
-def _rename(document: dict[str, Any], path: tuple[str, ...], name: str) -> None:
-    for parent in path[:-1]:
-        inner = document.get(parent)
-        if not isinstance(inner, dict):
-            return
-        document = inner
-    if path[-1] not in document:
-        return
-    if name in document:
-        raise Reject(f"the field {name!r} is there already: {'.'.join(path)} can't be renamed to it")
-    document[name] = document.pop(path[-1])
-
-
-def refused_name(document: Mapping[str, Any], *, top: bool = True) -> str | None:
-    """A field name that OpenSearch refuses, if the document has one ("Metadata fields"; names with misplaced dots)."""
-    for name, value in document.items():
-        if (top and name in _METADATA) or not name.strip() or any(not part.strip() for part in name.split(".")):
-            return name
-        for inner in value if isinstance(value, list) else [value]:
-            if isinstance(inner, dict) and (found := refused_name(inner, top=False)) is not None:
-                return found
-    return None
-
-
-_METADATA = frozenset(
-    "_id _index _source _routing _type _field_names _ignored _meta _nested_path _seq_no _primary_term _version "
-    "_size _data_stream_timestamp".split()
-)

@@ -120,7 +120,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key, _ in node.value:
-            name = self.construct_object(key)  # type: ignore[no-untyped-call]  # the stubs leave it untyped
+            name = self.construct_object(key)
             if name in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {name!r} is there twice", problem_mark=key.start_mark)
             seen.add(name)
@@ -283,12 +283,12 @@ def _check_shared_indices(documents: Sequence[Document]) -> list[str]:
     first: dict[str, tuple[int, Document]] = {}
     for position, document in enumerate(documents):
         other_position, other = first.setdefault(document.index, (position, document))
-        for field in ("id", "routing", "on_remove", "on_expiry", "body"):
-            if getattr(document, field) != getattr(other, field):
-                problems.append(
-                    f"documents[{position}].{field}: differs from documents[{other_position}], "
-                    f"which writes to the same index {document.index!r}; make them equal, or use another index"
-                )
+        problems += [
+            f"documents[{position}].{field}: differs from documents[{other_position}], "
+            f"which writes to the same index {document.index!r}; make them equal, or use another index"
+            for field in ("id", "routing", "on_remove", "on_expiry", "body")
+            if getattr(document, field) != getattr(other, field)
+        ]
     return problems
 
 

@@ -1,0 +1,85 @@
+"""Pipeline: records of one shard → sinks → how far they are settled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cdc.change import Change
+from cdc.dead_letters import DeadLetterStore, keep_unreadable
+from cdc.deadline import Deadline
+from cdc.errors import SinkUnavailable
+from cdc.outcome import Deferred, Outcome, Progress, leading_settled, settled
+from cdc.sinks import Sink
+from cdc.sources import Record, Unreadable
+
+__all__ = ["Pipeline"]
+
+_BEHIND_UNREADABLE = Deferred("an unreadable record before it is not kept yet")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """What is done with the records of one shard; used by one thread at a time."""
+
+    sink: Sink
+    dead_letters: DeadLetterStore | None
+
+    def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
+        """Write the records, oldest first; one outcome a record. Acknowledge only after `flush`.
+
+        Raises:
+            SinkMisconfigured: a retry cannot help; stop.
+        """
+        outcomes: list[Outcome] = []
+        changes: list[Change] = []
+        for record in records:
+            if isinstance(record, Unreadable):
+                outcome = keep_unreadable(record, self.dead_letters)
+                if not settled(outcome):
+                    return self._merge(outcomes, changes, deadline) + [
+                        outcome,
+                        *[_BEHIND_UNREADABLE] * (len(records) - len(outcomes) - 1),
+                    ]
+                outcomes.append(outcome)
+            else:
+                outcomes.append(Deferred("not tried yet"))
+                changes.append(record)
+        return self._merge(outcomes, changes, deadline)
+
+    def _merge(self, outcomes: Sequence[Outcome], changes: Sequence[Change], deadline: Deadline) -> list[Outcome]:
+        written = iter(self.sink.write(changes, deadline) if changes else ())
+        return [next(written) if isinstance(outcome, Deferred) else outcome for outcome in outcomes]
+
+    def flush(self, deadline: Deadline) -> None:
+        """Return when all that was applied is durable.
+
+        Raises:
+            SinkUnavailable: durability is unknown: acknowledge nothing since the last flush.
+        """
+        self.sink.flush(deadline)
+
+    def close(self) -> None:
+        """Drop what is not flushed, release what is held."""
+        self.sink.close()
+
+    def process(self, records: Sequence[Record], deadline: Deadline) -> Progress:
+        """Write and flush one batch: how many leading records are settled, and where to resume.
+
+        Where the first unsettled record has no sequence number, the nearest before it that has one is named: more
+        is delivered again than need be. None at all: SinkUnavailable, so that the whole batch comes again.
+        """
+        outcomes = self.write(records, deadline)
+        count = leading_settled(outcomes)
+        try:
+            self.flush(deadline)
+        except SinkUnavailable:
+            count = 0
+            if not records:
+                raise
+        if count == len(records):
+            return Progress(count, None)
+        for position in range(count, -1, -1):
+            if (sequence := records[position].sequence) is not None:
+                return Progress(position, sequence)
+        raise SinkUnavailable("pipeline", "the first record is not settled and has no sequence number to resume at")
