@@ -20,7 +20,7 @@ from cdc.sinks import Sink
 from cdc.sources import Record, Unreadable
 
 if TYPE_CHECKING:
-    from types_boto3_s3.client import S3Client
+    from mypy_boto3_s3.client import S3Client
 
 __all__ = ["DeadLetter", "DeadLetterStore", "Keeping", "S3DeadLetters", "keep_unreadable", "letter_of"]
 

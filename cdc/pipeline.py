@@ -37,10 +37,8 @@ class Pipeline:
             if isinstance(record, Unreadable):
                 outcome = keep_unreadable(record, self.dead_letters)
                 if not settled(outcome):
-                    return self._merge(outcomes, changes, deadline) + [
-                        outcome,
-                        *[_BEHIND_UNREADABLE] * (len(records) - len(outcomes) - 1),
-                    ]
+                    behind = [_BEHIND_UNREADABLE] * (len(records) - len(outcomes) - 1)
+                    return [*self._merge(outcomes, changes, deadline), outcome, *behind]
                 outcomes.append(outcome)
             else:
                 outcomes.append(Deferred("not tried yet"))

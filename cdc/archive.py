@@ -1,0 +1,215 @@
+"""The archive: what its objects are named, what their lines hold, and how they are read back, each change once.
+
+A line has the format of DynamoDB's incremental export (Amazon DynamoDB Developer Guide, "DynamoDB table export output
+format"): `Metadata`, `Keys`, `OldImage`, `NewImage` in DynamoDB JSON. Ours are every change, not the net one of a
+window, and `Metadata` holds our own facts too.
+"""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from cdc.change import Change, Operation, raw_differences
+from cdc.errors import MalformedRecord
+from cdc.fields import without
+from cdc.sequence import DYNAMODB_DIGITS, KINESIS_DIGITS
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+__all__ = ["ArchivedChange", "Segment", "line_of", "object_name", "read_archive", "read_lines", "unite"]
+
+FORMAT = 1
+"""The version of names and lines, kept in each object's metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What an object holds: lines by identity, in the order of their sequence numbers."""
+
+    lines: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, lines: Iterable[bytes]) -> Segment:
+        """The segment of these lines: each identity once."""
+        parsed = {archived.identity: (archived.order, line) for line in lines for archived in [ArchivedChange.of(line)]}
+        return cls({identity: line for identity, (_, line) in sorted(parsed.items(), key=lambda entry: entry[1][0])})
+
+    @property
+    def digest(self) -> str:
+        """Of the identities: equal for equal sets of changes."""
+        return sha256("\n".join(sorted(self.lines)).encode()).hexdigest()
+
+    @property
+    def body(self) -> bytes:
+        """The lines, gzipped; equal segments have equal bytes."""
+        return gzip.compress(b"\n".join(self.lines.values()) + b"\n", compresslevel=6, mtime=0)
+
+    def metadata(self, table: str) -> dict[str, str]:
+        """What an object says of itself without being read."""
+        archived = [ArchivedChange.of(line) for line in (self._at(0), self._at(-1))]
+        return {
+            "format": str(FORMAT),
+            "count": str(len(self.lines)),
+            "digest": self.digest,
+            "table": table,
+            "first": archived[0].sequence,
+            "last": archived[1].sequence,
+        }
+
+    def _at(self, position: int) -> bytes:
+        return list(self.lines.values())[position]
+
+
+def unite(ours: Segment, theirs: Segment) -> Segment:
+    """All changes of both, each once."""
+    return Segment.of([*theirs.lines.values(), *ours.lines.values()])
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ArchivedChange:
+    """A line read back. `line` is its JSON; `document` parses it."""
+
+    identity: str
+    stream: str
+    sequence: str
+    line: bytes
+
+    @classmethod
+    def of(cls, line: bytes) -> ArchivedChange:
+        """Read a line.
+
+        Raises:
+            MalformedRecord: it is no line of an archive.
+        """
+        try:
+            about = orjson.loads(line)["Metadata"]
+            return cls(about["Identity"]["S"], about["Stream"]["S"], about["SequenceNumber"]["S"], line)
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise MalformedRecord("this is no line of an archive: it lacks Metadata with Identity") from error
+
+    @property
+    def order(self) -> tuple[str, int, str]:
+        """Changes of a stream by sequence number."""
+        return self.stream, int(self.sequence), self.identity
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The parsed line."""
+        return orjson.loads(self.line)  # type: ignore[no-any-return]  # `of` has seen an object
+
+
+def line_of(change: Change, exclude: Sequence[tuple[str, ...]] = ()) -> bytes:
+    """The archive's line of a change, without a newline."""
+    about: dict[str, Any] = {
+        "WriteTimestampMicros": {"N": str(change.created_micros)},
+        "Operation": {"S": change.operation.value},
+        "Table": {"S": change.table},
+        "Stream": {"S": change.stream.arn},
+        "SequenceNumber": {"S": change.sequence.text},
+        "Identity": {"S": str(change.identity)},
+        "Version": {"N": str(change.version)},
+        "EventId": {"S": change.event_id},
+        "Expired": {"BOOL": change.expired},
+    }
+    before = None if change.raw_before is None else without(change.raw_before, exclude)
+    after = None if change.raw_after is None else without(change.raw_after, exclude)
+    if change.operation is Operation.MODIFY and before is not None and after is not None:
+        about["ChangedAttributes"] = {"L": [{"S": name} for name in _changed(before, after)]}
+    line: dict[str, Any] = {"Metadata": about, "Keys": change.raw_keys}
+    if before is not None:
+        line["OldImage"] = before
+    if after is not None:
+        line["NewImage"] = after
+    return orjson.dumps(line, default=_plain)
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The top-level attributes that differ; by their raw text where one can't be read: the archive keeps it anyway."""
+    names = sorted({*before, *after})
+    changed = []
+    for name in names:
+        old, new = ({name: image[name]} if name in image else {} for image in (before, after))
+        if old == new:
+            continue
+        try:
+            if any(True for _ in raw_differences(old, new)):
+                changed.append(name)
+        except MalformedRecord:
+            changed.append(name)
+    return changed
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(type(value).__name__)
+
+
+def object_name(prefix: str, change: Change) -> str:
+    """The name of the object whose first record is `change`: the same whenever and by whomever it is written.
+
+    `<prefix>/table=<table>/date=<day>/hour=<hour>/<stream>-<sequence>-<digest>.ndjson.gz`, in Hive partitions of the
+    record's own time; a stream's names sort by sequence number.
+    """
+    created = change.created_at
+    digits = KINESIS_DIGITS if change.stream.minute is None else DYNAMODB_DIGITS
+    label = "".join(letter for letter in change.stream.label if letter.isalnum() or letter in "._")
+    return (
+        f"{prefix}/table={change.table}/date={created:%Y-%m-%d}/hour={created:%H}/"
+        f"{label}-{change.sequence.value:0{digits}d}-{change.identity.digest[:8]}.ndjson.gz"
+    )
+
+
+def read_lines(body: bytes) -> list[bytes]:
+    """The lines of an object."""
+    return [line for line in gzip.decompress(body).split(b"\n") if line]
+
+
+def read_archive(client: S3Client, bucket: str, prefix: str, table: str | None = None) -> Iterator[ArchivedChange]:
+    """Each archived change once, by table, stream and sequence number, whatever copies the objects hold.
+
+    Objects are read one at a time; what is held is the overlap of neighbouring ones.
+
+    Raises:
+        MalformedRecord: an object holds a line that is none of ours.
+    """
+    for _, keys in groupby(sorted(_keys(client, bucket, prefix, table)), key=lambda entry: entry[:2]):
+        yield from _each_once(client, bucket, list(keys))
+
+
+def _keys(client: S3Client, bucket: str, prefix: str, table: str | None) -> Iterator[tuple[str, str, int, str]]:
+    """Table, stream, first sequence number and key of every object."""
+    under = f"{prefix}/table={table}/" if table else f"{prefix}/table="
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=under):
+        for entry in page.get("Contents", ()):
+            key = entry["Key"]
+            label, sequence, _ = key.rsplit("/", 1)[1].rsplit("-", 2)
+            yield key[len(prefix) :].split("/")[1], label, int(sequence), key
+
+
+def _each_once(client: S3Client, bucket: str, keys: Sequence[tuple[str, str, int, str]]) -> Iterator[ArchivedChange]:
+    pending: list[tuple[tuple[int, str], bytes, ArchivedChange]] = []
+    last: tuple[int, str] | None = None
+    for position, (_, _, _, key) in enumerate(keys):
+        body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        for line in read_lines(body):
+            archived = ArchivedChange.of(line)
+            heapq.heappush(pending, ((int(archived.sequence), archived.identity), line, archived))
+        following = keys[position + 1][2] if position + 1 < len(keys) else None
+        while pending and (following is None or pending[0][0][0] < following):
+            order, _, archived = heapq.heappop(pending)
+            if order != last:  # copies stand side by side in the order of the heap
+                yield archived
+                last = order

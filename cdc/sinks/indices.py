@@ -1,0 +1,187 @@
+"""Indices: found as they are, or made as `<name>-v1` behind the alias `<name>` that people search."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from cdc.document import CompiledMapping
+from cdc.errors import SinkMisconfigured, SinkUnavailable
+from cdc.mapping import TOMBSTONE_FIELD
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from cdc.sequence import Stream
+
+__all__ = ["GC_DELETES_SECONDS", "Targets", "index_body", "prepare"]
+
+log = logging.getLogger(__name__)
+
+GC_DELETES_SECONDS = 20 * 60
+"""How long our indices remember the version of a deleted document: longer than a Lambda invocation can live and than
+a consumer can hold a request. Not longer, since remembered deletes live in OpenSearch's heap."""
+
+_NUMBER = {"type": "double", "ignore_malformed": True, "fields": {"exact": {"type": "keyword"}}}
+_TEXT = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 8191}}}
+
+
+class Targets:
+    """What is known of the indices of this process: which stand behind an alias, which have shown their versions."""
+
+    def __init__(self, aliased: Mapping[str, bool] | None = None) -> None:
+        self._aliased: dict[str, bool] = dict(aliased or {})
+        self._verified: set[str] = set()
+
+    def add(self, index: str, *, aliased: bool) -> None:
+        """Note that `index` is there, and whether it is an alias."""
+        self._aliased[index] = aliased
+
+    def knows(self, index: str) -> bool:
+        """Was it found or made by this process?"""
+        return index in self._aliased
+
+    def require_alias(self, index: str) -> bool:
+        """Must a write meet an alias? Then a vanished index is an error and never made up on the fly."""
+        return self._aliased.get(index, True)
+
+    def unverified(self, indices: Iterable[str]) -> frozenset[str]:
+        """Those that have not yet shown that they honour external versions."""
+        return frozenset(indices) - self._verified
+
+    def verified(self, index: str) -> None:
+        """It honours external versions."""
+        self._verified.add(index)
+
+
+def index_body(body: Mapping[str, Any], *, tombstones: bool = False) -> dict[str, Any]:
+    """The body an index is made with: `body` of the mapping merged over our defaults.
+
+    Every number keeps its digits in `_source` and in an exact keyword, whatever a double can hold; an attribute that
+    is a number here and a string there is stored all the same.
+    """
+    properties: dict[str, Any] = {TOMBSTONE_FIELD: {"type": "date"}} if tombstones else {}
+    default = {
+        "settings": {"index": {"gc_deletes": f"{GC_DELETES_SECONDS}s"}},
+        "mappings": {
+            "date_detection": False,
+            "numeric_detection": False,
+            "dynamic_templates": [
+                {"whole": {"match_mapping_type": "long", "mapping": _NUMBER}},
+                {"fraction": {"match_mapping_type": "double", "mapping": _NUMBER}},
+                {"text": {"match_mapping_type": "string", "mapping": _TEXT}},
+            ],
+            "properties": properties,
+        },
+    }
+    merged = _merged(default, body)
+    merged["mappings"].setdefault("_meta", {})["cdc"] = {"format": 1, "body": _digest(body), "tables": {}}
+    return merged
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in over.items():
+        below = merged.get(name)
+        merged[name] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()[:16]
+
+
+def prepare(client: OpenSearch, compiled: CompiledMapping, stream: Stream, targets: Targets) -> None:
+    """Find or make every index that the table's documents go to; note it in `targets`. Once a process and index.
+
+    Raises:
+        SinkMisconfigured: an index can't be made or used; a retry cannot help.
+        SinkUnavailable: OpenSearch is out of reach.
+    """
+    from opensearchpy.exceptions import OpenSearchException
+
+    for index, body in compiled.bodies.items():
+        if targets.knows(index):
+            continue
+        try:
+            tombstones = index in compiled.tombstoned
+            targets.add(index, aliased=_find_or_make(client, index, body, stream, tombstones=tombstones))
+        except OpenSearchException as error:
+            status = getattr(error, "status_code", None)
+            if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429):
+                raise SinkMisconfigured(
+                    "opensearch",
+                    f"the index {index} can't be used: {status} {error!s:.500}",
+                    remedy=_remedy(status, compiled.mapping.source),
+                ) from error
+            raise SinkUnavailable(
+                "opensearch",
+                f"it does not answer while the index {index} is looked up: {type(error).__name__} {error!s:.200}",
+                remedy="Check CDC_OPENSEARCH_ENDPOINT and that the cluster is up.",
+            ) from error
+
+
+def _remedy(status: int, source: str) -> str:
+    if status in (401, 403):
+        return "Allow this user or role to read and create the index, or check CDC_OPENSEARCH_AUTH and its credentials."
+    return f"Check `index` and `body` in {source}."
+
+
+def _find_or_make(client: OpenSearch, index: str, body: Mapping[str, Any], stream: Stream, *, tombstones: bool) -> bool:
+    if client.indices.exists_alias(name=index):
+        _warn(client, index, body)
+        return True
+    if client.indices.exists(index=index):
+        _warn(client, index, body)
+        return False
+    full = index_body(body, tombstones=tombstones)
+    full["mappings"]["_meta"]["cdc"]["tables"] = {stream.table: {"arn": stream.table_arn, "stream": stream.arn}}
+    alias: dict[str, Any] = (
+        {"filter": {"bool": {"must_not": {"exists": {"field": TOMBSTONE_FIELD}}}}} if tombstones else {}
+    )
+    full["aliases"] = {**full.get("aliases", {}), index: alias}
+    from opensearchpy.exceptions import RequestError
+
+    try:
+        client.indices.create(index=f"{index}-v1", body=full)
+    except RequestError as error:
+        if error.error != "resource_already_exists_exception" or not client.indices.exists_alias(name=index):
+            raise  # else another consumer has made it meanwhile
+    log.info("made the index %s-v1 behind the alias %s", index, index)
+    return True
+
+
+def _warn(client: OpenSearch, index: str, body: Mapping[str, Any]) -> None:
+    """Say what of an existing index weakens the promise; nothing of it is changed."""
+    for concrete, state in client.indices.get(index=index, params={"flat_settings": "true"}).items():
+        settings = state.get("settings", {})
+        if _seconds(settings.get("index.gc_deletes", "60s")) < GC_DELETES_SECONDS:
+            log.warning(
+                "%s forgets deletes after %s: set index.gc_deletes to %ds",
+                concrete,
+                settings.get("index.gc_deletes", "60s"),
+                GC_DELETES_SECONDS,
+            )
+        if settings.get("index.translog.durability", "request").lower() == "async":
+            log.warning("%s may lose acknowledged writes: set index.translog.durability to request", concrete)
+        made = state.get("mappings", {}).get("_meta", {}).get("cdc", {}).get("body")
+        if made is not None and made != _digest(body):
+            log.warning(
+                "the mapping's body for %s has changed since %s was made; to use it, make a new index, fill it from "
+                "the table and move the alias",
+                index,
+                concrete,
+            )
+
+
+def _seconds(duration: str) -> float:
+    units = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    number = duration.rstrip("abcdefghijklmnopqrstuvwxyz")
+    try:
+        return float(number) * units.get(duration[len(number) :], 1.0)
+    except ValueError:
+        return 0.0

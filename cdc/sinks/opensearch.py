@@ -1,0 +1,193 @@
+"""The index: documents in OpenSearch, each at the version of the change it shows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from cdc.change import Change
+from cdc.deadline import Deadline
+from cdc.document import CompiledMapping, Index, Write
+from cdc.errors import ImageMissing, MalformedRecord, Reject, SinkMisconfigured
+from cdc.fields import refused_name
+from cdc.outcome import Deferred, Outcome, Rejected, Skipped, Superseded, worst
+from cdc.sinks.bulk import action_bytes, chunks, request_failure, verdict
+from cdc.sinks.indices import Targets
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+__all__ = ["OpenSearchSink", "coalesce"]
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[Sequence[Write]], Sequence[Outcome]]
+
+_ANSWER = "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
+
+
+def coalesce(writes: Sequence[Write], send: Send) -> list[Outcome]:
+    """Send, of the writes to one document, the one with the highest version; the later of equals.
+
+    The others are Superseded once it is Applied or Superseded, Deferred while it is. If it is Rejected, the next
+    highest takes its place: the final state is that of sending all of them.
+    """
+    groups: dict[tuple[str, str, str | None], list[int]] = {}
+    for position, write in enumerate(writes):
+        groups.setdefault((write.index, write.id, write.routing), []).append(position)
+    for group in groups.values():
+        group.sort(key=lambda position: (writes[position].version, position))
+    outcomes: list[Outcome] = [Superseded()] * len(writes)
+    candidates = list(groups.values())
+    while candidates:
+        winners = [group.pop() for group in candidates]
+        rejected: list[list[int]] = []
+        for group, winner, outcome in zip(
+            candidates, winners, send([writes[winner] for winner in winners]), strict=True
+        ):
+            outcomes[winner] = outcome
+            if isinstance(outcome, Deferred):
+                for position in group:
+                    outcomes[position] = outcome
+            elif isinstance(outcome, Rejected) and group:
+                rejected.append(group)
+        candidates = rejected
+    return outcomes
+
+
+@dataclass(frozen=True)
+class OpenSearchSink:
+    """Writes documents by bulk requests.
+
+    Guarantee: at least once, and no older state over a newer one: every write carries an external version
+    (`version_type=external_gte`), so replays and stray writers lose against what is there. OpenSearch forgets the
+    version of a deleted document after `index.gc_deletes`, and at a restart of the index.
+    """
+
+    client: OpenSearch
+    mapping_of: Callable[[str], CompiledMapping]
+    targets: Targets
+    max_bytes: int = 5 * 1024 * 1024
+    max_count: int = 1000
+    timeout_seconds: float = 30.0
+    name: str = "opensearch"
+
+    def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+        """One bulk round; see `Sink.write`."""
+        writes: list[Write] = []
+        owners: list[int] = []
+        outcomes: list[list[Outcome]] = [[] for _ in changes]
+        for position, change in enumerate(changes):
+            found = self._writes(change)
+            if isinstance(found, Rejected):
+                outcomes[position].append(found)
+            else:
+                writes += found
+                owners += [position] * len(found)
+        for position, outcome in zip(owners, coalesce(writes, lambda sent: self._send(sent, deadline)), strict=True):
+            outcomes[position].append(self._located(outcome, changes[position]))
+        return [worst(found) if found else Skipped("no document takes it") for found in outcomes]
+
+    def _writes(self, change: Change) -> tuple[Write, ...] | Rejected:
+        compiled = self.mapping_of(change.table)
+        try:
+            return compiled.writes(change)
+        except MalformedRecord as error:
+            path = ".".join(map(str, error.path))
+            return Rejected(f"the item can't be read at {path}: {error.message}", mapping=compiled.mapping.source)
+        except Reject as error:
+            return Rejected(error.message.partition(":")[0], error.message, mapping=compiled.mapping.source)
+        except ImageMissing as error:
+            raise SinkMisconfigured(self.name, error.message, remedy=error.remedy) from error
+
+    def _located(self, outcome: Outcome, change: Change) -> Outcome:
+        if isinstance(outcome, Rejected):
+            return replace(outcome, mapping=self.mapping_of(change.table).mapping.source)
+        return outcome
+
+    def flush(self, deadline: Deadline) -> None:
+        """OpenSearch answers once a write is in its translog: nothing is left to do."""
+
+    def close(self) -> None:
+        """The client is shared by the sinks of all shards; whoever made it closes it."""
+
+    def _send(self, writes: Sequence[Write], deadline: Deadline) -> Sequence[Outcome]:
+        bodies = [action_bytes(write, require_alias=self.targets.require_alias(write.index)) for write in writes]
+        outcomes: list[Outcome] = []
+        for part in chunks([len(body) for body in bodies], self.max_bytes, self.max_count):
+            outcomes += self._request(writes[part], bodies[part], deadline)
+        return outcomes
+
+    def _request(self, writes: Sequence[Write], bodies: Sequence[bytes], deadline: Deadline) -> Sequence[Outcome]:
+        if deadline.expired:
+            return [Deferred("the deadline has passed")] * len(writes)
+        from opensearchpy.exceptions import OpenSearchException, SerializationError
+
+        unverified = self.targets.unverified(write.index for write in writes)
+        try:
+            response = self.client.bulk(
+                body=b"".join(bodies),
+                params={
+                    "filter_path": _ANSWER + (",items.*._version" if unverified else ""),
+                    "request_timeout": max(0.1, min(self.timeout_seconds, deadline.remaining_seconds)),
+                },
+            )
+        except SerializationError:
+            return [Deferred("OpenSearch's answer is no JSON", 1.0)] * len(writes)
+        except OpenSearchException as error:
+            return self._failed(writes, bodies, deadline, error)
+        return self._answers(response, writes, unverified)
+
+    def _failed(
+        self, writes: Sequence[Write], bodies: Sequence[bytes], deadline: Deadline, error: Exception
+    ) -> Sequence[Outcome]:
+        """A request-level 400 or 413 may be one record's fault: halve until it stands alone."""
+        outcome = request_failure(error)
+        if not isinstance(outcome, Rejected):
+            return [outcome] * len(writes)
+        if len(writes) == 1:
+            return [_of(outcome, writes[0])]
+        middle = len(writes) // 2
+        return [
+            *self._request(writes[:middle], bodies[:middle], deadline),
+            *self._request(writes[middle:], bodies[middle:], deadline),
+        ]
+
+    def _answers(self, response: Any, writes: Sequence[Write], unverified: frozenset[str]) -> Sequence[Outcome]:
+        items = response.get("items") if isinstance(response, Mapping) else None
+        if not isinstance(items, list) or len(items) != len(writes):
+            return [Deferred("OpenSearch's answer has not one entry for each operation", 1.0)] * len(writes)
+        if unverified:
+            self._verify(items, writes, unverified)
+        if not response.get("errors"):
+            return [verdict(item) for item in items]
+        return [_of(verdict(item), write) for item, write in zip(items, writes, strict=True)]
+
+    def _verify(self, items: Sequence[Mapping[str, Any]], writes: Sequence[Write], unverified: frozenset[str]) -> None:
+        """A target that ignores external versions would let older states win without a sign: stop at the first."""
+        for item, write in zip(items, writes, strict=True):
+            ((_, answer),) = item.items()
+            if write.index not in unverified or "error" in answer or "_version" not in answer:
+                continue
+            if answer["_version"] != write.version:
+                raise SinkMisconfigured(
+                    self.name,
+                    f"the index {write.index} ignores external versions "
+                    f"(sent {write.version}, it holds {answer['_version']}): older changes would overwrite newer ones",
+                    remedy="Use an OpenSearch domain or index that honours version_type=external_gte.",
+                )
+            self.targets.verified(write.index)
+
+
+def _of(outcome: Outcome, write: Write) -> Outcome:
+    """A rejection with the document it was of, and with the remedy for names that OpenSearch refuses."""
+    if not isinstance(outcome, Rejected):
+        return outcome
+    detail = outcome.detail
+    if isinstance(write, Index) and (name := refused_name(orjson.loads(write.source))) is not None:
+        detail += f"\nOpenSearch takes no field named {name!r}: rename it in the mapping (fields: rename)."
+    return replace(outcome, detail=detail, document=f"{write.index}/{write.id}")

@@ -1,0 +1,149 @@
+"""The archive as a sink: segments of changes, put into S3 by conditional writes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import tenacity
+
+from cdc.archive import Segment, line_of, object_name, read_lines, unite
+from cdc.change import Change
+from cdc.deadline import Deadline
+from cdc.errors import SinkMisconfigured, SinkUnavailable
+from cdc.mapping import ArchiveRule, TableMapping, split_path
+from cdc.outcome import Applied, Outcome, Rejected, Skipped
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+    from mypy_boto3_s3.client import S3Client
+
+__all__ = ["S3Archive"]
+
+log = logging.getLogger(__name__)
+
+_LOST_RACE = frozenset({"404", "409", "412", "NoSuchKey", "PreconditionFailed", "ConditionalRequestConflict"})
+_MISCONFIGURED = frozenset({"NoSuchBucket", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+
+
+class _LostRace(Exception):
+    """Another writer was there between our look and our write."""
+
+
+class S3Archive:
+    """Collects changes, and puts those of each stream into one object when flushed.
+
+    Guarantee: at least once; a replay or a second writer neither duplicates an object nor takes a record out of one.
+    The object is named by its first record and made only if the name is free; if it is taken, what it holds is
+    united with ours.
+    """
+
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        mapping_of: Callable[[str], TableMapping],
+        *,
+        prefix: str = "cdc",
+        kms_key: str | None = None,
+        name: str = "archive",
+    ) -> None:
+        self.name = name
+        self._client = client
+        self._bucket = bucket
+        self._mapping_of = mapping_of
+        self._prefix = prefix
+        self._encryption: dict[str, Any] = (
+            {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+        )
+        self._open: dict[str, tuple[Change, list[bytes]]] = {}
+
+    def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+        """Add to the open segments; durable after `flush`."""
+        return [self._add(change) for change in changes]
+
+    def _add(self, change: Change) -> Outcome:
+        mapping = self._mapping_of(change.table)
+        if not mapping.archived:
+            return Skipped("the mapping says archive: false")
+        exclude = mapping.archive.exclude if isinstance(mapping.archive, ArchiveRule) else ()
+        try:
+            line = line_of(change, tuple(map(split_path, exclude)))
+        except (TypeError, AttributeError) as error:
+            return Rejected("the record can't be written as a line of the archive", repr(error))
+        self._open.setdefault(change.stream.arn, (change, []))[1].append(line)
+        return Applied()
+
+    def flush(self, deadline: Deadline) -> None:
+        """Put the open segments. What fails stays open, for the next flush."""
+        for stream, (first, lines) in list(self._open.items()):
+            if deadline.expired:
+                raise SinkUnavailable(self.name, "the deadline has passed before the archive was written")
+            self._put(object_name(self._prefix, first), first.table, Segment.of(lines))
+            del self._open[stream]
+
+    def close(self) -> None:
+        """Drop the open segments without writing them."""
+        self._open.clear()
+
+    def _put(self, key: str, table: str, segment: Segment) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        racing = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_LostRace),
+            stop=tenacity.stop_after_attempt(10),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
+            reraise=True,
+        )
+        try:
+            racing(self._put_or_unite, key, table, segment)
+        except _LostRace as error:
+            raise SinkUnavailable(self.name, f"s3://{self._bucket}/{key} keeps being written by others") from error
+        except ClientError as error:
+            if _code(error) in _MISCONFIGURED:
+                raise SinkMisconfigured(
+                    self.name,
+                    f"s3://{self._bucket}/{key}: {error}",
+                    remedy="Create the bucket of CDC_ARCHIVE_BUCKET, or allow s3:PutObject and s3:GetObject on it.",
+                ) from error
+            raise SinkUnavailable(self.name, f"s3://{self._bucket}/{key}: {error}") from error
+        except BotoCoreError as error:
+            raise SinkUnavailable(self.name, f"s3://{self._bucket}: {error}") from error
+
+    def _put_or_unite(self, key: str, table: str, segment: Segment) -> None:
+        """1. Make the object if the name is free. 2. If it holds the same, done. 3. Else unite, if nobody was faster."""
+        if self._put_if(key, table, segment, {"IfNoneMatch": "*"}):
+            return
+        try:
+            found = self._client.get_object(Bucket=self._bucket, Key=key)
+        except self._client.exceptions.NoSuchKey as error:
+            raise _LostRace from error
+        if found["Metadata"].get("digest") == segment.digest:
+            return
+        united = unite(segment, Segment.of(read_lines(found["Body"].read())))
+        if not self._put_if(key, table, united, {"IfMatch": found["ETag"]}):
+            raise _LostRace
+
+    def _put_if(self, key: str, table: str, segment: Segment, condition: dict[str, Any]) -> bool:
+        from botocore.exceptions import ClientError
+
+        try:
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=segment.body,
+                Metadata=segment.metadata(table),
+                ContentType="application/x-ndjson",
+                **condition,
+                **self._encryption,
+            )
+        except ClientError as error:
+            if _code(error) in _LOST_RACE:
+                return False
+            raise
+        return True
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
