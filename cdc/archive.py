@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArchivedChange", "Segment", "line_of", "object_name", "read_archive", "read_lines", "unite"]
 
+SUFFIX = ".ndjson.gz"
 FORMAT = 1
 """The version of names and lines, kept in each object's metadata."""
 
@@ -168,7 +169,7 @@ def object_name(prefix: str, change: Change) -> str:
     label = "".join(letter for letter in change.stream.label if letter.isalnum() or letter in "._")
     return (
         f"{prefix}/table={change.table}/date={created:%Y-%m-%d}/hour={created:%H}/"
-        f"{label}-{change.sequence.value:0{digits}d}-{change.identity.digest[:8]}.ndjson.gz"
+        f"{label}-{change.sequence.value:0{digits}d}-{change.identity.digest[:8]}{SUFFIX}"
     )
 
 
@@ -195,6 +196,8 @@ def _keys(client: S3Client, bucket: str, prefix: str, table: str | None) -> Iter
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=under):
         for entry in page.get("Contents", ()):
             key = entry["Key"]
+            if not key.endswith(SUFFIX):
+                continue
             label, sequence, _ = key.rsplit("/", 1)[1].rsplit("-", 2)
             yield key[len(prefix) :].split("/")[1], label, int(sequence), key
 

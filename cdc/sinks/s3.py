@@ -112,7 +112,7 @@ class S3Archive:
             raise SinkUnavailable(self.name, f"s3://{self._bucket}: {error}") from error
 
     def _put_or_unite(self, key: str, table: str, segment: Segment) -> None:
-        """1. Make the object if the name is free. 2. If it holds the same, done. 3. Else unite, if nobody was faster."""
+        """1. Make the object if the name is free. 2. If it holds the same, done. 3. Else unite the two."""
         if self._put_if(key, table, segment, {"IfNoneMatch": "*"}):
             return
         try:

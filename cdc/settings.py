@@ -1,0 +1,138 @@
+"""Settings: the environment, read and checked once at start. Each field is the variable `CDC_` + its name in capitals."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from cdc.errors import ConfigError
+
+__all__ = ["PREFIX", "Settings", "describe", "load_settings"]
+
+PREFIX = "CDC_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a deployment can set. AWS credentials, region and endpoints (`AWS_ENDPOINT_URL…`) are the SDK's own."""
+
+    mappings: Annotated[str, Meta(description="Mapping files or folders of them, separated by ':'.")] = "mappings"
+
+    opensearch_endpoint: Annotated[
+        str | None, Meta(description="OpenSearch, such as https://search.example.com. Without it nothing is indexed.")
+    ] = None
+    opensearch_auth: Annotated[
+        Literal["none", "basic", "es", "aoss"],
+        Meta(description="none, basic, or SigV4 for a domain (es) or a serverless collection (aoss)."),
+    ] = "none"
+    opensearch_username: Annotated[str, Meta(description="For basic.")] = ""
+    opensearch_password: Annotated[str, Meta(description="For basic. Keep it in a secret store.")] = ""
+    opensearch_role_arn: Annotated[str | None, Meta(description="A role to assume for SigV4.")] = None
+    opensearch_ca_certs: Annotated[str | None, Meta(description="A file of certificate authorities to trust.")] = None
+    opensearch_verify: Annotated[bool, Meta(description="Verify the server's certificate.")] = True
+    opensearch_timeout_seconds: Annotated[float, Meta(gt=0, description="How long one request may take.")] = 30.0
+    bulk_bytes: Annotated[int, Meta(gt=0, description="Bytes of a bulk request at most.")] = 5 * 1024 * 1024
+    bulk_count: Annotated[int, Meta(gt=0, description="Operations of a bulk request at most.")] = 1000
+
+    archive_bucket: Annotated[str | None, Meta(description="The archive's bucket. Without it nothing is archived.")] = (
+        None
+    )
+    archive_prefix: Annotated[str, Meta(description="What the archive's names begin with.")] = "cdc"
+    archive_kms_key: Annotated[str | None, Meta(description="KMS key of the archive and the dead letters.")] = None
+    archive_role_arn: Annotated[str | None, Meta(description="A role to assume for the archive's bucket.")] = None
+
+    dead_letter_bucket: Annotated[
+        str | None,
+        Meta(description="Where rejected records are kept. Without it a rejected record is never acknowledged."),
+    ] = None
+    dead_letter_prefix: Annotated[str, Meta(description="What the dead letters' names begin with.")] = "dead-letters"
+
+    retry_wait_max_seconds: Annotated[float, Meta(gt=0, description="The longest wait between two attempts.")] = 20.0
+    deadline_margin_seconds: Annotated[
+        float, Meta(ge=0, description="Lambda: how long before its time is up the handler answers.")
+    ] = 3.0
+
+    application: Annotated[
+        str, Meta(description="Consumer: the KCL's application name, which is its lease table's name.")
+    ] = "dynamodb-cdc"
+    worker_id: Annotated[
+        str | None,
+        Meta(description="Consumer: stable for each deployment slot and never shared. Default: the host's name."),
+    ] = None
+    initial_position: Annotated[
+        Literal["TRIM_HORIZON", "LATEST"], Meta(description="Consumer: where a first start begins.")
+    ] = "TRIM_HORIZON"
+    kcl_profile: Annotated[
+        Literal["local", "production"],
+        Meta(description="Consumer: local starts within seconds; production has the KCL's own intervals."),
+    ] = "production"
+    max_records: Annotated[int, Meta(gt=0, le=1000, description="Consumer: records of one read at most.")] = 1000
+    flush_bytes: Annotated[
+        int, Meta(gt=0, description="Consumer: bytes of records after which a shard is flushed and checkpointed.")
+    ] = 8 * 1024 * 1024
+    flush_seconds: Annotated[
+        float, Meta(gt=0, description="Consumer: seconds after which a shard is flushed and checkpointed.")
+    ] = 60.0
+    shutdown_seconds: Annotated[float, Meta(gt=0, description="Consumer: the budget of an orderly stop.")] = 25.0
+
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="What is logged. Never item contents.")
+    ] = "INFO"
+    cache_dir: Annotated[
+        str | None, Meta(description="Where fetched jars are kept. Default: the user's cache folder.")
+    ] = None
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings of `environment`.
+
+    Raises:
+        ConfigError: with every variable that is wrong or unknown.
+    """
+    fields = {f"{PREFIX}{field.name.upper()}": field for field in msgspec.structs.fields(Settings)}
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name in sorted(environment):
+        if not name.startswith(PREFIX):
+            continue
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            problems.append(f"{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else ""))
+        elif environment[name] != "":
+            try:
+                values[fields[name].name] = msgspec.convert(environment[name], fields[name].type, strict=False)
+            except msgspec.ValidationError as error:
+                problems.append(f"{name}: {error}")
+    if not problems:
+        problems = _together(Settings(**values))
+    if problems:
+        raise ConfigError("\n".join(problems), remedy="`cdc settings` prints every setting.")
+    return Settings(**values)
+
+
+def _together(settings: Settings) -> list[str]:
+    problems: list[str] = []
+    endpoint = settings.opensearch_endpoint
+    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+        problems.append(f"{PREFIX}OPENSEARCH_ENDPOINT: is a URL, such as https://search.example.com")
+    if settings.opensearch_auth == "basic" and not (settings.opensearch_username and settings.opensearch_password):
+        problems.append(f"{PREFIX}OPENSEARCH_AUTH: basic needs {PREFIX}OPENSEARCH_USERNAME and _PASSWORD")
+    if settings.opensearch_role_arn and settings.opensearch_auth not in ("es", "aoss"):
+        problems.append(f"{PREFIX}OPENSEARCH_ROLE_ARN: goes with {PREFIX}OPENSEARCH_AUTH es or aoss")
+    return problems
+
+
+def describe() -> list[dict[str, str]]:
+    """Every setting with its variable, default and meaning."""
+    hints = get_type_hints(Settings, include_extras=True)
+    described = []
+    for field in msgspec.structs.fields(Settings):
+        meta = next(part for part in hints[field.name].__metadata__ if isinstance(part, Meta))
+        default = "" if field.default is None else str(field.default)
+        described.append(
+            {"name": f"{PREFIX}{field.name.upper()}", "default": default, "meaning": meta.description or ""}
+        )
+    return described
