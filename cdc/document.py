@@ -238,7 +238,7 @@ class CompiledMapping:
         return Delete(index, identifier, routing, change.version)
 
     def _id(self, change: Change, owner: _Owner) -> str:
-        names = owner.document.id or tuple(change.raw_keys)
+        names = owner.document.id or sorted(change.raw_keys)
         return document_id([self.table if name == TABLE else _key(change, name) for name in names])
 
     def _routing(self, change: Change, owner: _Owner) -> str | None:
@@ -255,7 +255,8 @@ def _key(change: Change, name: str) -> str:
 
 
 def compile_mapping(mapping: TableMapping, table: str, keys: Sequence[str] | None = None) -> CompiledMapping:
-    """Compile a mapping for `table`. With its key attributes (partition key first) ids and routing are checked too.
+    """Compile a mapping for `table`. With its key attributes ids and routing are checked too, and their order is that
+    of a default id's parts.
 
     Raises:
         ConfigError: a transform can't be loaded; an id or a routing names what is no key, or leaves a key out.
@@ -264,7 +265,7 @@ def compile_mapping(mapping: TableMapping, table: str, keys: Sequence[str] | Non
     for position, owner in enumerate(owners):
         if keys is not None:
             _check_keys(owner, keys, f"{mapping.source}: documents[{position}]")
-    if keys is not None:  # the keys' order is that of the table's schema, not that of a record
+    if keys is not None:
         owners = tuple(_with_id(owner, keys) for owner in owners)
     return CompiledMapping(mapping, table, owners)
 

@@ -1,4 +1,4 @@
-"""Settings: the environment, read and checked once at start. Each field is the variable `CDC_` + its name in capitals."""
+"""Settings: the environment, read and checked once at start. A field is the variable `CDC_` + its name in capitals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFIX = "CDC_"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a deployment can set. AWS credentials, region and endpoints (`AWS_ENDPOINT_URL…`) are the SDK's own."""
+    """All that a deployment can set. AWS credentials, region and endpoints (`AWS_ENDPOINT_URL…`) are the SDK's own."""
 
     mappings: Annotated[str, Meta(description="Mapping files or folders of them, separated by ':'.")] = "mappings"
 

@@ -57,7 +57,8 @@ class Wiring:
         """
         if stream.table not in self.compiled:
             mapping = self.mappings.of(stream.table) if self.functions is None else self._mapping_or_none(stream.table)
-            compiled = compile_mapping(mapping, stream.table, keys)
+            # a record does not say which key is the partition key: the order of their names is known everywhere
+            compiled = compile_mapping(mapping, stream.table, sorted(keys))
             if self.opensearch is not None and self.targets is not None:
                 from cdc.sinks.indices import prepare
 
@@ -165,11 +166,10 @@ def _s3(role_arn: str | None) -> Any:
         raise ConfigError("there are no AWS credentials", remedy=NO_CREDENTIALS)
     if role_arn:
         session = assumed(session, role_arn)
-    path_style = {"addressing_style": "path"} if session.client("s3").meta.endpoint_url.startswith("http:") else {}
     return session.client(
         "s3",
         config=Config(
-            s3=path_style,
+            s3={"addressing_style": "auto"},
             retries={"mode": "standard", "total_max_attempts": 1},
             connect_timeout=5,
             read_timeout=30,

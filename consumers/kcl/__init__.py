@@ -1,0 +1,1 @@
+"""The Kinesis Client Library in this process: leases, shards and checkpoints around the pipeline."""
