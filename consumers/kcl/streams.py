@@ -1,0 +1,117 @@
+"""Which streams a consumer reads: all that a table has, old and new side by side, asked again while it runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cdc.change import StreamView
+from cdc.errors import ConfigError
+from cdc.mapping import TableMapping
+from cdc.sequence import Stream
+
+__all__ = ["TableFacts", "check_view", "describe_table", "streams_of_table", "watching"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What is needed of a table: its key attributes, and its streams."""
+
+    name: str
+    keys: tuple[str, ...]
+    streams: tuple[Stream, ...]
+    view: StreamView
+
+
+def describe_table(table: str) -> TableFacts:
+    """Look the table and its streams up.
+
+    Raises:
+        ConfigError: there is no such table, it has no stream, AWS can't be asked.
+    """
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        description = boto3.client("dynamodb").describe_table(TableName=table)["Table"]
+        streams = streams_of_table(table)
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "ResourceNotFoundException":
+            raise ConfigError(
+                f"there is no table {table!r} in this account and region", remedy="Check --table and AWS_REGION."
+            ) from error
+        raise ConfigError(
+            f"the table {table!r} can't be looked up: {error}",
+            remedy="Allow dynamodb:DescribeTable, dynamodb:ListStreams and dynamodb:DescribeStream.",
+        ) from error
+    except BotoCoreError as error:
+        raise ConfigError(
+            f"AWS can't be asked for the table {table!r}: {error}",
+            remedy="Check AWS_REGION, AWS_ENDPOINT_URL and the credentials.",
+        ) from error
+    specification = description.get("StreamSpecification", {})
+    if not streams:
+        raise ConfigError(
+            f"the table {table!r} has no stream",
+            remedy=f"aws dynamodb update-table --table-name {table} "
+            "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES",
+        )
+    return TableFacts(
+        name=table,
+        keys=tuple(key["AttributeName"] for key in description["KeySchema"]),
+        streams=streams,
+        view=StreamView(specification.get("StreamViewType", StreamView.NEW_AND_OLD_IMAGES)),
+    )
+
+
+def streams_of_table(table: str) -> tuple[Stream, ...]:
+    """Every stream of the table that can still be read: a disabled one stays readable for 24 hours (Amazon DynamoDB
+    Developer Guide, "Change data capture for DynamoDB Streams")."""
+    import boto3
+
+    client = boto3.client("dynamodbstreams")
+    found: list[Stream] = []
+    page = client.list_streams(TableName=table)
+    while True:
+        found += [Stream.dynamodb(stream["StreamArn"]) for stream in page["Streams"]]
+        if "LastEvaluatedStreamArn" not in page:
+            return tuple(found)
+        page = client.list_streams(TableName=table, ExclusiveStartStreamArn=page["LastEvaluatedStreamArn"])
+
+
+def check_view(facts: TableFacts, mapping: TableMapping) -> None:
+    """Does the stream carry what the mapping needs?
+
+    Raises:
+        ConfigError: it does not.
+    """
+    remedy = "Disable the stream and enable it with NEW_AND_OLD_IMAGES: the old one is read to its end all the same."
+    if not facts.view.has_new_image:
+        raise ConfigError(
+            f"the stream of {facts.name} has the view {facts.view}: there is nothing to index", remedy=remedy
+        )
+    if not facts.view.has_old_image and any(document.unless_only for document in mapping.documents):
+        raise ConfigError(
+            f"{mapping.source}: unless_only compares both images; the stream of {facts.name} has the view {facts.view}",
+            remedy=remedy,
+        )
+
+
+def watching(table: str, first: Sequence[Stream]) -> Callable[[], Sequence[Stream]]:
+    """A function that lists the table's streams anew; the last known list where AWS does not answer."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    known = list(first)
+
+    def streams() -> Sequence[Stream]:
+        try:
+            known[:] = streams_of_table(table) or known
+        except (BotoCoreError, ClientError) as error:
+            log.warning("the streams of %s can't be listed, the known ones are read on: %s", table, error)
+        return tuple(known)
+
+    return streams
