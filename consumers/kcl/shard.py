@@ -160,7 +160,8 @@ class ShardConsumer:
 
     def lease_lost(self) -> None:
         """Drop what is open without writing it."""
-        log.info("%s: the lease is lost", self.shard)
+        if not self._closed:
+            log.info("%s: the lease is lost", self.shard)
         self._closed = True
         self._pipeline.close()
 

@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: help demo test lint format lock clean
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(STAMP) ## a table's changes reach OpenSearch and S3 on this machine, judged (KEEP=1 leaves it running)
+	@$(BIN)/python -m local.demo $(if $(KEEP),--keep)
+
+test: $(STAMP) lint ## all checks and tests, on real servers
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## let ruff format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(STAMP) ## make the lock files of the poms (needs Maven)
+	$(BIN)/python -m local.lock
+
+clean: ## remove the virtual environment and what tools leave
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(STAMP): setup.cfg
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.13") if sys.version_info < (3, 11) else None'
+	@echo "installing into .venv …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install 'uv>=0.8,<1'
+	@$(BIN)/python -m uv --quiet pip install --python $(BIN)/python --editable '.[kcl,cli,test,lint]' \
+		|| $(BIN)/python -m pip --quiet install --editable '.[kcl,cli,test,lint]'
+	@touch $(STAMP)

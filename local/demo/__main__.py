@@ -1,0 +1,205 @@
+"""`python -m local.demo`: the main job on real servers, judged."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from cdc.errors import CdcError
+from local.demo.judge import Verdict, judge, read_stream
+from local.demo.screen import Differences, Status, console, line, picture
+from local.demo.traffic import TABLE, Traffic, make_table
+from local.process import ServerProcess, start
+from local.servers import Servers, running
+
+LAKE, LETTERS = "lake", "dead-letters"
+_DRAIN_SECONDS = 90.0
+
+
+def main() -> int:
+    """Run the demo; 0 if everything was equal in the end."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long changes are written")
+    parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    out = console()
+    try:
+        with _progress(out) as progress, running(progress) as servers:
+            return _demo(out, servers, options.seconds, keep=options.keep)
+    except KeyboardInterrupt:
+        out.print("stopped")
+        return 130
+    except CdcError as error:
+        out.print(f"[red]error:[/red] {error}", markup=True)
+        return 1
+
+
+@contextmanager
+def _progress(out: Console) -> Iterator[Any]:
+    """Downloads as bars at a terminal, as a line each elsewhere."""
+    bars = Progress(
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        console=out,
+        transient=True,
+    )
+    tasks: dict[int, TaskID] = {}
+
+    def report(text: str, done: int, total: int) -> None:
+        if total not in tasks:
+            tasks[total] = bars.add_task(text, total=total)
+        bars.update(tasks[total], completed=done, description=text[:32])
+
+    out.print("LocalStack, OpenSearch and the KCL: fetching what the cache lacks, starting …")
+    if not out.is_terminal:
+        yield lambda text, done, total: print(f"  {text}", flush=True) if done in (0, total) else None
+        return
+    bars.start()
+    try:
+        yield report
+    finally:
+        bars.stop()
+
+
+def _demo(out: Console, servers: Servers, seconds: float, *, keep: bool) -> int:
+    environment = {
+        **servers.environment(),
+        "CDC_MAPPINGS": str(Path(__file__).parent.parent.parent / "mappings" / "shop.yml"),
+        "CDC_ARCHIVE_BUCKET": LAKE,
+        "CDC_DEAD_LETTER_BUCKET": LETTERS,
+        "CDC_KCL_PROFILE": "local",
+        "CDC_FLUSH_SECONDS": "2",
+        "CDC_WORKER_ID": f"demo-{os.getpid()}",
+    }
+    os.environ.update(servers.localstack.environment())
+    clients = {
+        name: boto3.client(name, config=Config(retries={"mode": "standard", "total_max_attempts": 5}))  # type: ignore[call-overload]  # one of the overloads
+        for name in ("dynamodb", "dynamodbstreams", "s3")
+    }
+    stream_arn = make_table(clients["dynamodb"])
+    for bucket in (LAKE, LETTERS):
+        clients["s3"].create_bucket(Bucket=bucket)
+    status_file = servers.run / "status.jsonl"
+    consumer = start(
+        "the consumer",
+        [sys.executable, "-m", "consumers.cli", "run", "--table", TABLE, "--status-file", str(status_file)],
+        environment,
+        servers.run,
+        servers.run / "consumer.log",
+    )
+    try:
+        _watch(out, clients, consumer, stream_arn, status_file, seconds)
+        verdict = _verdict(out, clients, consumer, servers, stream_arn, status_file)
+        _show(out, clients, servers, verdict)
+        if keep:
+            _keep(out, environment, servers)
+        return 0 if verdict.is_good else 1
+    finally:
+        consumer.stop()
+
+
+def _watch(
+    out: Console, clients: dict[str, Any], consumer: ServerProcess, stream_arn: str, status_file: Path, seconds: float
+) -> None:
+    """Write, and show what becomes of it."""
+    consumer.wait_until(lambda: "consuming as worker" in consumer.tail(), 120)
+    out.print(f"the table [bold]{TABLE}[/bold] is written for {seconds:.0f} s; `cdc run --table {TABLE}` follows it")
+    traffic = Traffic(clients["dynamodb"], seconds)
+    differences = Differences(clients["dynamodbstreams"], stream_arn)
+    differences.start()
+    began = time.monotonic()
+    writers = traffic.start()
+    try:
+        with Live(console=out, refresh_per_second=4) as live:
+            shown = 0.0
+            while any(writer.is_alive() for writer in writers):
+                writers[0].join(0.25)
+                elapsed, status = time.monotonic() - began, Status.read(status_file)
+                if out.is_terminal:
+                    live.update(picture(elapsed, traffic.written, status, differences))
+                elif elapsed - shown > 4:
+                    shown = elapsed
+                    print(line(elapsed, traffic.written, status), flush=True)
+                if consumer.supervisor.poll() is not None:
+                    consumer.wait_until(lambda: False, 1)
+    finally:
+        traffic.stop.set()
+        differences.stop.set()
+    out.print(picture(time.monotonic() - began, traffic.written, Status.read(status_file), differences))
+
+
+def _verdict(
+    out: Console, clients: dict[str, Any], consumer: ServerProcess, servers: Servers, stream_arn: str, status_file: Path
+) -> Verdict:
+    """Wait until the consumer has settled as many records as the stream holds, and its archive is flushed; judge."""
+    records = len(read_stream(clients["dynamodbstreams"], stream_arn))
+    out.print(f"the writers have stopped; {records} changes are in the stream; waiting until all are settled …")
+    consumer.wait_until(lambda: Status.read(status_file).settled >= records, _DRAIN_SECONDS)
+    until = time.monotonic() + 30
+    while True:
+        verdict = judge(
+            clients["dynamodb"],
+            clients["dynamodbstreams"],
+            clients["s3"],
+            table=TABLE,
+            stream_arn=stream_arn,
+            opensearch_url=servers.opensearch.url,
+            bucket=LAKE,
+        )
+        if verdict.is_good or time.monotonic() > until:
+            return verdict
+        time.sleep(1)
+
+
+def _show(out: Console, clients: dict[str, Any], servers: Servers, verdict: Verdict) -> None:
+    from urllib.request import urlopen
+
+    query = f"{servers.opensearch.url}/orders/_search?q=status:paid&size=1"
+    with urlopen(query) as answer:  # noqa: S310  (our own server)
+        found = json.loads(answer.read())
+    out.print(f"\n[bold]curl '{query}'[/bold]")
+    out.print(f"{found['hits']['total']['value']} paid orders, the first:", found["hits"]["hits"][:1])
+    listing = clients["s3"].list_objects_v2(Bucket=LAKE)["Contents"]
+    import gzip
+
+    body = clients["s3"].get_object(Bucket=LAKE, Key=listing[0]["Key"])["Body"].read()
+    out.print(f"\n[bold]s3://{LAKE}/{listing[0]['Key']}[/bold]")
+    out.print(gzip.decompress(body).split(b"\n")[0].decode()[:600])
+    letters = clients["s3"].list_objects_v2(Bucket=LETTERS).get("KeyCount", 0)
+    good = verdict.is_good and not letters
+    out.print(f"\n[bold {'green' if good else 'red'}]{verdict}; {letters} dead letters[/]")
+    for name in ("missing", "stale", "extra", "not_archived", "archived_otherwise"):
+        for entry in getattr(verdict, name)[:5]:
+            out.print(f"  {name.replace('_', ' ')}: {entry}", markup=False)
+
+
+def _keep(out: Console, environment: dict[str, str], servers: Servers) -> None:
+    out.print("\nEverything keeps running until Ctrl-C. In another terminal:")
+    for name, value in environment.items():
+        out.print(f"  export {name}={value}", markup=False, soft_wrap=True)
+    out.print(f"  curl '{servers.opensearch.url}/customers/_search?q=address.city:Zürich&pretty'", soft_wrap=True)
+    out.print(f"  aws dynamodb scan --table-name {TABLE} --max-items 3    # change an item, and search for it")
+    out.print("  .venv/bin/cdc archive cat | tail -1")
+    while True:
+        time.sleep(3600)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

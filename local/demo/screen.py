@@ -1,0 +1,122 @@
+"""What the demo shows while it runs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+
+from cdc.change import Added, Changed, Removed
+from cdc.sequence import Stream
+from cdc.sources import change_from_stream_record
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
+
+__all__ = ["Differences", "Status", "picture"]
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the consumer's status file says by now."""
+
+    outcomes: Counter[str]
+    newest_micros: int
+
+    @classmethod
+    def read(cls, path: Path) -> Status:
+        """Read all complete lines."""
+        outcomes: Counter[str] = Counter()
+        newest = 0
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                if line.endswith("\n"):
+                    facts = json.loads(line)
+                    outcomes.update(facts["outcomes"])
+                    newest = max(newest, facts["newest_micros"])
+        return cls(outcomes, newest)
+
+    @property
+    def settled(self) -> int:
+        """Records that are done with."""
+        return self.outcomes.total()
+
+    @property
+    def lag_seconds(self) -> float:
+        """How far the newest settled change lies behind now."""
+        if not self.newest_micros:
+            return 0.0
+        return max(0.0, datetime.now(UTC).timestamp() - self.newest_micros / 1e6)
+
+
+@dataclass
+class Differences:
+    """The last differences of the stream, by the library: what the README's first example shows."""
+
+    client: DynamoDBStreamsClient
+    stream_arn: str
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=_SHOWN))
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Follow the stream's newest records from a thread."""
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        stream = Stream.dynamodb(self.stream_arn)
+        shard = self.client.describe_stream(StreamArn=self.stream_arn)["StreamDescription"]["Shards"][-1]
+        iterator: str | None = self.client.get_shard_iterator(
+            StreamArn=self.stream_arn, ShardId=shard["ShardId"], ShardIteratorType="LATEST"
+        )["ShardIterator"]
+        while iterator and not self.stop.wait(1.0):
+            page = self.client.get_records(ShardIterator=iterator, Limit=200)
+            for record in page["Records"][-_SHOWN:]:
+                change = change_from_stream_record(record, stream)  # type: ignore[arg-type]  # a TypedDict is a Mapping
+                for path, difference in list(change.differences().items())[:1]:
+                    name = ".".join(map(str, path))
+                    self.last.append(f"{change.operation:7} {change.keys['sk']:24} {name} {_shown(difference)}")
+            iterator = page.get("NextShardIterator")
+
+
+def _shown(difference: Added | Removed | Changed) -> str:
+    match difference:
+        case Added(after):
+            return f"+ {after!s:.40}"
+        case Removed(before):
+            return f"- {before!s:.40}"
+        case Changed(before, after):
+            return f"{before!s:.25} → {after!s:.25}"
+
+
+def picture(seconds: float, written: int, status: Status, differences: Differences) -> Group:
+    """One look at all of it."""
+    table = Table("seconds", "written", "applied", "superseded", "skipped", "dead letters", "lag", "changes/s")
+    table.add_row(
+        f"{seconds:.0f}",
+        str(written),
+        *(str(status.outcomes[name]) for name in ("applied", "superseded", "skipped", "rejected")),
+        f"{status.lag_seconds:.1f} s",
+        f"{status.settled / seconds:.0f}" if seconds else "",
+    )
+    return Group(table, Panel("\n".join(differences.last) or "…", title="last differences", width=100))
+
+
+def line(seconds: float, written: int, status: Status) -> str:
+    """The same where there is no terminal."""
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(status.outcomes.items()))
+    return f"{seconds:4.0f} s: {written} written; {counts or 'nothing settled yet'}; lag {status.lag_seconds:.1f} s"
+
+
+def console() -> Console:
+    """Where the demo prints."""
+    return Console(highlight=False)

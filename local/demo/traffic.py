@@ -1,0 +1,188 @@
+"""Traffic: a shop's customers, orders and order lines, written as applications write them."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeSerializer
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
+
+__all__ = ["TABLE", "Traffic", "make_table"]
+
+TABLE = "shop"
+
+_CITIES = ("Zürich", "São Paulo", "東京", "Кейптаун", "Ålesund", "القاهرة", "New York")
+_NAMES = ("Ada", "Grace", "Zoë", "李雷", "Jürgen", "Ngọc", "Siobhán", "Øyvind 🚲")
+_to_dynamodb = TypeSerializer().serialize
+
+
+def make_table(client: DynamoDBClient) -> str:
+    """Make the table `shop` with a stream of both images; return the stream's ARN."""
+    description = client.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    return str(description["TableDescription"]["LatestStreamArn"])
+
+
+@dataclass
+class Traffic:
+    """Writes for some seconds, from several threads; `written` counts the writes that were answered."""
+
+    client: DynamoDBClient
+    seconds: float
+    seed: int = 7
+    threads: int = 3
+    written: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self) -> list[threading.Thread]:
+        """Start the writers."""
+        until = time.monotonic() + self.seconds
+        writers = [
+            threading.Thread(target=self._write, args=(random.Random(self.seed + number), number, until), daemon=True)  # noqa: S311  (not a secret)
+            for number in range(self.threads)
+        ]
+        for writer in writers:
+            writer.start()
+        return writers
+
+    def _write(self, chance: random.Random, writer: int, until: float) -> None:
+        customers = [f"CUSTOMER#{writer}-{number}" for number in range(12)]
+        for customer in customers:
+            self._put(_profile(chance, customer))
+        orders: list[tuple[str, str]] = []
+        actions: list[Callable[[], None]] = [
+            lambda: self._new_order(chance, chance.choice(customers), orders),
+            lambda: self._pay(chance, orders),
+            lambda: self._burst(chance, orders),
+            lambda: self._put(_profile(chance, chance.choice(customers))),
+            lambda: self._cancel(chance, orders),
+            lambda: self._view(chance, orders),
+        ]
+        weights = [6, 5, 1, 2, 2, 2]
+        while time.monotonic() < until and not self.stop.is_set():
+            chance.choices(actions, weights)[0]()
+
+    def _put(self, item: dict[str, Any]) -> None:
+        self.client.put_item(TableName=TABLE, Item={name: _to_dynamodb(value) for name, value in item.items()})
+        self._count()
+
+    def _update(self, key: tuple[str, str], expression: str, names: dict[str, str], values: dict[str, Any]) -> None:
+        self.client.update_item(
+            TableName=TABLE,
+            Key=_key(key),
+            UpdateExpression=expression,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues={name: _to_dynamodb(value) for name, value in values.items()},
+        )
+        self._count()
+
+    def _delete(self, key: tuple[str, str]) -> None:
+        self.client.delete_item(TableName=TABLE, Key=_key(key))
+        self._count()
+
+    def _count(self) -> None:
+        with self._lock:
+            self.written += 1
+
+    def _new_order(self, chance: random.Random, customer: str, orders: list[tuple[str, str]]) -> None:
+        number = f"{chance.randrange(10**9):09d}"
+        order = (customer, f"ORDER#{number}")
+        self._put(
+            {
+                "pk": order[0],
+                "sk": order[1],
+                "status": "open",
+                "total": Decimal(chance.randrange(10**6)).scaleb(-2),
+                "invoice": Decimal(chance.randrange(10**37, 10**38)),
+                "placed_at": "2026-01-15T09:30:00Z",
+                "gift": chance.random() < 0.3,
+                "note": None if chance.random() < 0.5 else "leave at the door ✉",
+            }
+        )
+        orders.append(order)
+        for line in range(chance.randrange(1, 4)):
+            self._put(
+                {
+                    "pk": customer,
+                    "sk": f"LINE#{number}#{line}",
+                    "status": chance.choice(["draft", "confirmed"]),
+                    "sku": f"A|{chance.randrange(1000)}%",
+                    "quantity": chance.randrange(1, 9),
+                    "weight": Decimal("1E-20") * chance.randrange(1, 100),
+                }
+            )
+
+    def _pay(self, chance: random.Random, orders: list[tuple[str, str]]) -> None:
+        if orders:
+            self._update(
+                chance.choice(orders),
+                "SET #status = :status, total = :total",
+                {"#status": "status"},
+                {":status": chance.choice(["paid", "sent", "returned"]), ":total": Decimal(chance.randrange(10**5))},
+            )
+
+    def _burst(self, chance: random.Random, orders: list[tuple[str, str]]) -> None:
+        """Several changes of one item within a second: only the last may stand."""
+        if orders:
+            order = chance.choice(orders)
+            for step in range(8):
+                self._update(order, "SET #step = :step", {"#step": "step"}, {":step": step})
+
+    def _view(self, chance: random.Random, orders: list[tuple[str, str]]) -> None:
+        if orders:
+            self._update(
+                chance.choice(orders),
+                "SET #viewed = :viewed",
+                {"#viewed": "viewed_at"},
+                {":viewed": chance.randrange(10**9)},
+            )
+
+    def _cancel(self, chance: random.Random, orders: list[tuple[str, str]]) -> None:
+        if len(orders) > 3:
+            self._delete(orders.pop(chance.randrange(len(orders))))
+
+
+def _key(key: tuple[str, str]) -> dict[str, Any]:
+    return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+
+
+def _profile(chance: random.Random, customer: str) -> dict[str, Any]:
+    """Every attribute type."""
+    return {
+        "pk": customer,
+        "sk": "PROFILE",
+        "name": chance.choice(_NAMES),
+        "password_hash": f"{chance.getrandbits(128):032x}",
+        "credit": Decimal(chance.randrange(-(10**9), 10**9)).scaleb(-4),
+        "huge": Decimal("9.9999999999999999999999999999999999999E+125"),
+        "tiny": Decimal("-1E-130"),
+        "active": chance.random() < 0.9,
+        "referrer": None,
+        "photo": chance.randbytes(24),
+        "address": {
+            "city": chance.choice(_CITIES),
+            "S": "an attribute named S",
+            "geo": [Decimal("47.37"), Decimal("8.54")],
+        },
+        "history": [1, "two", {"three": Decimal("3.0")}, [None, True]],
+        "tags": set(chance.sample(["vip", "blue", "gift", "später"], 2)),
+        "sizes": {Decimal(10), Decimal(9), Decimal("1.5")},
+        "prints": {b"\x00", b"\xff\xfe"},
+    }
