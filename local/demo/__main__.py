@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,8 @@ def _demo(out: Console, servers: Servers, seconds: float, *, keep: bool) -> int:
         "CDC_WORKER_ID": f"demo-{os.getpid()}",
     }
     os.environ.update(servers.localstack.environment())
-    clients = {
-        name: boto3.client(name, config=Config(retries={"mode": "standard", "total_max_attempts": 5}))  # type: ignore[call-overload]  # one of the overloads
+    clients: dict[str, Any] = {
+        name: boto3.client(name, config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
         for name in ("dynamodb", "dynamodbstreams", "s3")
     }
     stream_arn = make_table(clients["dynamodb"])
@@ -129,8 +130,7 @@ def _watch(
     try:
         with Live(console=out, refresh_per_second=4) as live:
             shown = 0.0
-            while any(writer.is_alive() for writer in writers):
-                writers[0].join(0.25)
+            while wait(writers, 0.25).not_done:
                 elapsed, status = time.monotonic() - began, Status.read(status_file)
                 if out.is_terminal:
                     live.update(picture(elapsed, traffic.written, status, differences))
@@ -138,10 +138,12 @@ def _watch(
                     shown = elapsed
                     print(line(elapsed, traffic.written, status), flush=True)
                 if consumer.supervisor.poll() is not None:
-                    consumer.wait_until(lambda: False, 1)
+                    consumer.wait_until(lambda: False, 1)  # says why it has ended
     finally:
         traffic.stop.set()
         differences.stop.set()
+    for writer in writers:
+        writer.result()
     out.print(picture(time.monotonic() - began, traffic.written, Status.read(status_file), differences))
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import Binary, TypeDeserializer
-
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["INDICES", "Verdict", "judge", "read_stream"]
 
 INDICES = ("customers", "orders", "order-lines")
-_from_dynamodb = TypeDeserializer().deserialize
 
 
 @dataclass
@@ -96,7 +93,7 @@ def _table(dynamodb: DynamoDBClient, table: str) -> dict[str, Any]:
     documents = {}
     for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
         for raw in page["Items"]:
-            item = {name: _plain(_from_dynamodb(value)) for name, value in raw.items()}
+            item = {name: _plain(value) for name, value in raw.items()}
             identifier = f"{_quoted(item['pk'])}|{_quoted(item['sk'])}"
             if item["sk"] == "PROFILE":
                 item.pop("password_hash", None)
@@ -115,22 +112,26 @@ def _quoted(part: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    match value:
-        case Binary():
-            return base64.b64encode(value.value).decode()
-        case Decimal():
-            return value
-        case dict():
-            return {name: _plain(inner) for name, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case set():
-            return [_plain(inner) for inner in sorted(value, key=_order)]
-    return value
-
-
-def _order(value: Any) -> Any:
-    return value.value if isinstance(value, Binary) else value
+    """What stands in the document for an attribute value (boto3's deserializer rounds numbers or refuses them)."""
+    ((tag, content),) = value.items()
+    match tag:
+        case "N":
+            return Decimal(content)
+        case "NULL":
+            return None
+        case "B":
+            return base64.b64encode(content).decode()
+        case "M":
+            return {name: _plain(inner) for name, inner in content.items()}
+        case "L":
+            return [_plain(inner) for inner in content]
+        case "SS":
+            return sorted(content)
+        case "NS":
+            return sorted(map(Decimal, content))
+        case "BS":
+            return [base64.b64encode(member).decode() for member in sorted(content)]
+    return content
 
 
 def _indexed(url: str) -> dict[str, Any]:

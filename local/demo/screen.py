@@ -81,7 +81,7 @@ class Differences:
         while iterator and not self.stop.wait(1.0):
             page = self.client.get_records(ShardIterator=iterator, Limit=200)
             for record in page["Records"][-_SHOWN:]:
-                change = change_from_stream_record(record, stream)  # type: ignore[arg-type]  # a TypedDict is a Mapping
+                change = change_from_stream_record(record, stream)
                 for path, difference in list(change.differences().items())[:1]:
                     name = ".".join(map(str, path))
                     self.last.append(f"{change.operation:7} {change.keys['sk']:24} {name} {_shown(difference)}")
@@ -100,7 +100,9 @@ def _shown(difference: Added | Removed | Changed) -> str:
 
 def picture(seconds: float, written: int, status: Status, differences: Differences) -> Group:
     """One look at all of it."""
-    table = Table("seconds", "written", "applied", "superseded", "skipped", "dead letters", "lag", "changes/s")
+    table = Table(
+        "seconds", "written", "applied", "superseded", "skipped", "dead letters", "lag", "changes/s", width=100
+    )
     table.add_row(
         f"{seconds:.0f}",
         str(written),
@@ -119,4 +121,5 @@ def line(seconds: float, written: int, status: Status) -> str:
 
 def console() -> Console:
     """Where the demo prints."""
-    return Console(highlight=False)
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=110)

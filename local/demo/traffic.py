@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -51,15 +52,13 @@ class Traffic:
     stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def start(self) -> list[threading.Thread]:
-        """Start the writers."""
+    def start(self) -> list[Future[None]]:
+        """Start the writers; a future ends when its writer does, or fails as it did."""
         until = time.monotonic() + self.seconds
-        writers = [
-            threading.Thread(target=self._write, args=(random.Random(self.seed + number), number, until), daemon=True)  # noqa: S311  (not a secret)
-            for number in range(self.threads)
-        ]
-        for writer in writers:
-            writer.start()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="traffic")
+        chances = [random.Random(self.seed + number) for number in range(self.threads)]  # noqa: S311  (not a secret)
+        writers = [pool.submit(self._write, chance, number, until) for number, chance in enumerate(chances)]
+        pool.shutdown(wait=False)
         return writers
 
     def _write(self, chance: random.Random, writer: int, until: float) -> None:
@@ -133,8 +132,8 @@ class Traffic:
         if orders:
             self._update(
                 chance.choice(orders),
-                "SET #status = :status, total = :total",
-                {"#status": "status"},
+                "SET #status = :status, #total = :total",
+                {"#status": "status", "#total": "total"},
                 {":status": chance.choice(["paid", "sent", "returned"]), ":total": Decimal(chance.randrange(10**5))},
             )
 
