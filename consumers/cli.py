@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,17 +67,24 @@ def run(
     running = Running()
     lock = threading.Lock()
 
-    def observe(batch: BatchFacts) -> None:
+    def report(line: dict[str, Any]) -> None:
         if status_file is not None:
-            line = {
+            with lock, status_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def observe(batch: BatchFacts) -> None:
+        report(
+            {
                 "shard": batch.shard,
                 "table": batch.table,
-                "outcomes": dict(batch.outcomes),
+                "settled": batch.outcomes.total(),
                 "millis_behind": batch.millis_behind,
                 "newest_micros": batch.newest_micros,
             }
-            with lock, status_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+        )
+
+    def observe_sink(sink: str, outcomes: Counter[str]) -> None:
+        report({"sink": sink, "outcomes": dict(outcomes)})
 
     def sleep(seconds: float) -> None:
         running.stop.wait(seconds)
@@ -85,7 +93,7 @@ def run(
         _kcl_settings(KclSettings, settings),
         ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
         (lambda: (only,)) if only else watching(facts.name, facts.streams),
-        lambda _stream: wiring.pipeline(sleep),
+        lambda _stream: wiring.pipeline(sleep, observe_sink),
         running=running,
         observe=observe,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from cdc.settings import Settings
 from cdc.sinks import Sink
 from cdc.sinks.client import NO_CREDENTIALS, assumed, opensearch_client
 from cdc.sinks.fanout import Fanout
+from cdc.sinks.observed import Observe, Observed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -32,6 +34,10 @@ __all__ = ["Wiring", "wire"]
 log = logging.getLogger(__name__)
 
 Sleep = Callable[[float], None]
+
+
+def _nobody(_sink: str, _outcomes: Counter[str]) -> None:
+    """Nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,9 @@ class Wiring:
         except ConfigError:
             return TableMapping(table=table, source="the functions")
 
-    def pipeline(self, sleep: Sleep = time.sleep) -> Pipeline:
-        """A pipeline for one shard, or for one invocation. `sleep` is how it waits between attempts."""
+    def pipeline(self, sleep: Sleep = time.sleep, observe: Observe = _nobody) -> Pipeline:
+        """A pipeline for one shard, or for one invocation. `sleep` is how it waits between attempts; `observe` is told
+        what became of changes in each sink."""
         sinks: list[Sink] = []
         if self.opensearch is not None and self.targets is not None:
             from cdc.sinks.opensearch import OpenSearchSink
@@ -91,14 +98,15 @@ class Wiring:
         if self.functions is not None:
             sinks.append(self.functions)
         return Pipeline(
-            Fanout(tuple(self._durable(sink, sleep) for sink in sinks), self._archive(sleep)), self.dead_letters
+            Fanout(tuple(self._durable(sink, sleep, observe) for sink in sinks), self._archive(sleep, observe)),
+            self.dead_letters,
         )
 
-    def _durable(self, sink: Sink, sleep: Sleep) -> Sink:
+    def _durable(self, sink: Sink, sleep: Sleep, observe: Observe) -> Sink:
         retrying = Retrying(sink, wait_max_seconds=self.settings.retry_wait_max_seconds, sleep=sleep)
-        return Keeping(retrying, self.dead_letters)
+        return Observed(Keeping(retrying, self.dead_letters), observe)
 
-    def _archive(self, sleep: Sleep) -> Sink | None:
+    def _archive(self, sleep: Sleep, observe: Observe) -> Sink | None:
         if self.archive_client is None or self.settings.archive_bucket is None:
             return None
         from cdc.sinks.s3 import S3Archive
@@ -112,6 +120,7 @@ class Wiring:
                 kms_key=self.settings.archive_kms_key,
             ),
             sleep,
+            observe,
         )
 
 
