@@ -151,17 +151,16 @@ def _verdict(
     out: Console, clients: dict[str, Any], consumer: ServerProcess, servers: Servers, stream_arn: str, status_file: Path
 ) -> Verdict:
     """Wait until the consumer has settled as many records as the stream holds, and its archive is flushed; judge."""
-    records = len(read_stream(clients["dynamodbstreams"], stream_arn))
-    out.print(f"the writers have stopped; {records} changes are in the stream; waiting until all are settled …")
-    consumer.wait_until(lambda: Status.read(status_file).settled >= records, _DRAIN_SECONDS)
+    records = read_stream(clients["dynamodbstreams"], stream_arn)
+    out.print(f"the writers have stopped; {len(records)} changes are in the stream; waiting until all are settled …")
+    consumer.wait_until(lambda: Status.read(status_file).settled >= len(records), _DRAIN_SECONDS)
     until = time.monotonic() + 30
     while True:
         verdict = judge(
             clients["dynamodb"],
-            clients["dynamodbstreams"],
             clients["s3"],
             table=TABLE,
-            stream_arn=stream_arn,
+            records=records,
             opensearch_url=servers.opensearch.url,
             bucket=LAKE,
         )

@@ -52,18 +52,17 @@ class Verdict:
 
 def judge(
     dynamodb: DynamoDBClient,
-    streams: DynamoDBStreamsClient,
     s3: S3Client,
     *,
     table: str,
-    stream_arn: str,
+    records: dict[str, Any],
     opensearch_url: str,
     bucket: str,
 ) -> Verdict:
-    """Compare everything."""
+    """Compare table and index, and `records` of the stream, as `read_stream` gives them, with the archive."""
     verdict = Verdict()
     _judge_index(verdict, _table(dynamodb, table), _indexed(opensearch_url))
-    _judge_archive(verdict, read_stream(streams, stream_arn), _archived(s3, bucket, table))
+    _judge_archive(verdict, records, _archived(s3, bucket, table))
     return verdict
 
 

@@ -6,7 +6,6 @@ import json
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,35 +27,24 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class Status:
-    """What the consumer's status file says by now."""
+    """What the consumer's status file says by now: records settled, and what became of changes in the index."""
 
-    outcomes: Counter[str]
-    newest_micros: int
+    settled: int
+    indexed: Counter[str]
 
     @classmethod
     def read(cls, path: Path) -> Status:
         """Read all complete lines."""
-        outcomes: Counter[str] = Counter()
-        newest = 0
+        indexed: Counter[str] = Counter()
+        settled = 0
         if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-                if line.endswith("\n"):
-                    facts = json.loads(line)
-                    outcomes.update(facts["outcomes"])
-                    newest = max(newest, facts["newest_micros"])
-        return cls(outcomes, newest)
-
-    @property
-    def settled(self) -> int:
-        """Records that are done with."""
-        return self.outcomes.total()
-
-    @property
-    def lag_seconds(self) -> float:
-        """How far the newest settled change lies behind now."""
-        if not self.newest_micros:
-            return 0.0
-        return max(0.0, datetime.now(UTC).timestamp() - self.newest_micros / 1e6)
+            for text in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                if text.endswith("\n"):
+                    facts = json.loads(text)
+                    settled += facts.get("settled", 0)
+                    if facts.get("sink") == "opensearch":
+                        indexed.update(facts["outcomes"])
+        return cls(settled, indexed)
 
 
 @dataclass
@@ -99,15 +87,14 @@ def _shown(difference: Added | Removed | Changed) -> str:
 
 
 def picture(seconds: float, written: int, status: Status, differences: Differences) -> Group:
-    """One look at all of it."""
-    table = Table(
-        "seconds", "written", "applied", "superseded", "skipped", "dead letters", "lag", "changes/s", width=100
-    )
+    """One look at all of it; the lag is in changes."""
+    columns = ("seconds", "written", "applied", "superseded", "skipped", "dead letters", "lag", "changes/s")
+    table = Table(*columns, width=100)
     table.add_row(
         f"{seconds:.0f}",
         str(written),
-        *(str(status.outcomes[name]) for name in ("applied", "superseded", "skipped", "rejected")),
-        f"{status.lag_seconds:.1f} s",
+        *(str(status.indexed[name]) for name in ("applied", "superseded", "skipped", "rejected")),
+        str(max(0, written - status.settled)),
         f"{status.settled / seconds:.0f}" if seconds else "",
     )
     return Group(table, Panel("\n".join(differences.last) or "…", title="last differences", width=100))
@@ -115,8 +102,9 @@ def picture(seconds: float, written: int, status: Status, differences: Differenc
 
 def line(seconds: float, written: int, status: Status) -> str:
     """The same where there is no terminal."""
-    counts = ", ".join(f"{count} {name}" for name, count in sorted(status.outcomes.items()))
-    return f"{seconds:4.0f} s: {written} written; {counts or 'nothing settled yet'}; lag {status.lag_seconds:.1f} s"
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(status.indexed.items()))
+    behind = max(0, written - status.settled)
+    return f"{seconds:4.0f} s: {written} written; {counts or 'nothing settled yet'}; lag {behind} changes"
 
 
 def console() -> Console:
