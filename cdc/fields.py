@@ -73,7 +73,7 @@ def rename(document: dict[str, Any], path: tuple[str, ...], name: str) -> None:
 def refused_name(document: Mapping[str, Any], *, top: bool = True) -> str | None:
     """A field name that OpenSearch refuses, if the document has one ("Metadata fields"; names with misplaced dots)."""
     for name, value in document.items():
-        if (top and name in _METADATA) or not name.strip() or any(not part.strip() for part in name.split(".")):
+        if (top and name in _METADATA) or not name or name.startswith(".") or ".." in name:
             return name
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, dict) and (found := refused_name(inner, top=False)) is not None:

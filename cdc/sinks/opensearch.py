@@ -11,7 +11,7 @@ import orjson
 
 from cdc.change import Change
 from cdc.deadline import Deadline
-from cdc.document import CompiledMapping, Index, Write
+from cdc.document import CompiledMapping, Delete, Index, Write
 from cdc.errors import ImageMissing, MalformedRecord, Reject, SinkMisconfigured
 from cdc.fields import refused_name
 from cdc.outcome import Deferred, Outcome, Rejected, Skipped, Superseded, worst
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 Send = Callable[[Sequence[Write]], Sequence[Outcome]]
 
-_ANSWER = "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
+_ANSWER = "errors,items.delete._index,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
 
 
 def coalesce(writes: Sequence[Write], send: Send) -> list[Outcome]:
@@ -116,6 +116,33 @@ class OpenSearchSink:
         """The client is shared by the sinks of all shards; whoever made it closes it."""
 
     def _send(self, writes: Sequence[Write], deadline: Deadline) -> Sequence[Outcome]:
+        vanished = self._vanished(writes)
+        if vanished:
+            there = iter(self._send_there([write for write in writes if write.index not in vanished], deadline))
+            return [
+                Deferred(f"the alias {write.index} has vanished", 1.0) if write.index in vanished else next(there)
+                for write in writes
+            ]
+        return self._send_there(writes, deadline)
+
+    def _vanished(self, writes: Sequence[Write]) -> frozenset[str]:
+        """Aliases that deletes are for and that are gone.
+
+        OpenSearch heeds `require_alias` for index operations only: a delete would make the index on the fly.
+        """
+        from opensearchpy.exceptions import OpenSearchException
+
+        names = {write.index for write in writes if isinstance(write, Delete)}
+        try:
+            return frozenset(
+                name
+                for name in names
+                if self.targets.require_alias(name) and not self.client.indices.exists_alias(name=name)
+            )
+        except OpenSearchException:
+            return frozenset()  # what is wrong will be said of the request itself
+
+    def _send_there(self, writes: Sequence[Write], deadline: Deadline) -> Sequence[Outcome]:
         bodies = [action_bytes(write, require_alias=self.targets.require_alias(write.index)) for write in writes]
         outcomes: list[Outcome] = []
         for part in chunks([len(body) for body in bodies], self.max_bytes, self.max_count):
@@ -163,9 +190,15 @@ class OpenSearchSink:
             return [Deferred("OpenSearch's answer has not one entry for each operation", 1.0)] * len(writes)
         if unverified:
             self._verify(items, writes, unverified)
-        if not response.get("errors"):
-            return [verdict(item) for item in items]
-        return [_of(verdict(item), write) for item, write in zip(items, writes, strict=True)]
+        return [self._answer(item, write) for item, write in zip(items, writes, strict=True)]
+
+    def _answer(self, item: Mapping[str, Any], write: Write) -> Outcome:
+        if isinstance(write, Delete) and self.targets.require_alias(write.index):
+            made = item.get("delete", {}).get("_index") == write.index and "error" not in item["delete"]
+            if made:  # behind an alias stands an index of another name: the alias went between our look and the delete
+                log.error("the alias %s has vanished and a delete made an empty index: remove that index", write.index)
+                return Deferred(f"the alias {write.index} has vanished", 1.0)
+        return _of(verdict(item), write)
 
     def _verify(self, items: Sequence[Mapping[str, Any]], writes: Sequence[Write], unverified: frozenset[str]) -> None:
         """A target that ignores external versions would let older states win without a sign: stop at the first."""

@@ -180,7 +180,7 @@ def _profile(chance: random.Random, customer: str) -> dict[str, Any]:
             "S": "an attribute named S",
             "geo": [Decimal("47.37"), Decimal("8.54")],
         },
-        "history": [1, "two", [None, True], Decimal("3.0")],
+        "history": [1, Decimal("2.50"), [Decimal("3.0"), None]],
         "tags": set(chance.sample(["vip", "blue", "gift", "später"], 2)),
         "sizes": {Decimal(10), Decimal(9), Decimal("1.5")},
         "prints": {b"\x00", b"\xff\xfe"},
