@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), min_size=1, max_size=8) | st.sampled_from(
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8) | st.sampled_from(
     ["S", "N", "M", "a.b", "ü"]
 )
 numbers = st.integers(-(10**38) + 1, 10**38 - 1) | st.builds(
     lambda digits, exponent: Decimal(digits).scaleb(exponent), st.integers(-(10**30), 10**30), st.integers(-90, 90)
 )
-texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=12)
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
 binaries = st.binary(max_size=8)
 scalars = texts | numbers | binaries | st.booleans() | st.none()
 sets = (

@@ -94,7 +94,7 @@ def _scalar(test: Any, value: Any) -> bool:
         if kind == "anything-but":
             return not any(_scalar(excluded, value) for excluded in argument)
         if kind == "numeric":
-            return is_number and argument[1] < value <= argument[3]
+            return is_number and bool(argument[1] < value <= argument[3])
         if not isinstance(value, str):
             return False
         return {
@@ -106,7 +106,7 @@ def _scalar(test: Any, value: Any) -> bool:
         return value is test
     if isinstance(test, str):
         return isinstance(value, str) and value == test
-    return is_number and value == test
+    return is_number and bool(value == test)
 
 
 def test_values_of_the_plain_reading_are_those_that_are_decoded() -> None:

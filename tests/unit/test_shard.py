@@ -1,0 +1,231 @@
+"""A shard: nothing is checkpointed before it is settled and flushed, and nothing escapes into the KCL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc.deadline import Deadline
+from cdc.errors import SinkUnavailable
+from cdc.outcome import Applied, Deferred, Outcome
+from cdc.sequence import SequenceNumber, Stream
+from cdc.sources import Record, read_adapter
+from cdc.testing import STREAM_ARN, stream_record
+from consumers.kcl.shard import BatchFacts, LeaseLost, Running, ShardConsumer, ShardSettings
+
+STREAM = Stream.dynamodb(STREAM_ARN)
+
+
+@dataclass
+class Recorder:
+    """A pipeline that answers as told, and a lease table; `events` is what happened, in order."""
+
+    answers: Callable[[Record], Outcome] = lambda _: Applied()
+    held: bool = True
+    failing_flushes: int = 0
+    events: list[str] = field(default_factory=list)
+    written: list[int] = field(default_factory=list)
+    flushed: int = 0
+    checkpointed: list[int | None] = field(default_factory=list)
+    facts: list[BatchFacts] = field(default_factory=list)
+    now: float = 0.0
+
+    def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
+        outcomes = [self.answers(record) for record in records]
+        self.events.append(f"write {len(records)}")
+        self.written += [_number(record) for record in records]
+        return outcomes
+
+    def flush(self, deadline: Deadline) -> None:
+        if self.failing_flushes:
+            self.failing_flushes -= 1
+            raise SinkUnavailable("archive", "not now")
+        self.events.append("flush")
+        self.flushed = len(self.written)
+
+    def close(self) -> None:
+        self.events.append("close")
+
+    def checkpoint(self, sequence: SequenceNumber | None) -> None:
+        if not self.held:
+            raise LeaseLost
+        self.events.append(f"checkpoint {sequence or 'end'}")
+        self.checkpointed.append(sequence.value if sequence else None)
+
+
+def _number(record: Record) -> int:
+    return record.sequence.value if record.sequence else 0
+
+
+def consumer(recorder: Recorder, running: Running | None = None, **settings: float) -> ShardConsumer:
+    return ShardConsumer(
+        shard="shard-1",
+        table="shop",
+        pipeline=recorder,
+        read=lambda payload: read_adapter(payload, STREAM),
+        settings=ShardSettings(pause_seconds=0.0, pause_max_seconds=0.0, **settings),  # type: ignore[arg-type]
+        running=running or Running(),
+        holds_lease=lambda: recorder.held,
+        observe=recorder.facts.append,
+        clock=lambda: recorder.now,
+    )
+
+
+def payloads(*numbers: int) -> list[bytes]:
+    return [orjson.dumps(stream_record({"pk": "a"}, None, {}, sequence=number, created=1.0)) for number in numbers]
+
+
+def test_a_batch_is_flushed_before_it_is_checkpointed() -> None:
+    recorder = Recorder()
+    consumer(recorder, flush_seconds=0).process(payloads(1, 2, 3), recorder.checkpoint)
+    assert recorder.events == ["write 3", "flush", "checkpoint 3"]
+
+
+def test_flushes_wait_until_they_are_due() -> None:
+    recorder = Recorder()
+    shard = consumer(recorder, flush_seconds=60)
+    shard.process(payloads(1), recorder.checkpoint)
+    recorder.now = 59
+    shard.process([], recorder.checkpoint)
+    assert recorder.checkpointed == []
+    recorder.now = 60
+    shard.process([], recorder.checkpoint)
+    assert recorder.checkpointed == [1]
+    shard.process(payloads(2), recorder.checkpoint)
+    assert recorder.checkpointed == [1]
+
+
+def test_many_bytes_are_flushed_at_once() -> None:
+    recorder = Recorder()
+    consumer(recorder, flush_bytes=10).process(payloads(1), recorder.checkpoint)
+    assert recorder.checkpointed == [1]
+
+
+def test_a_deferred_record_holds_the_shard_and_the_settled_prefix_is_checkpointed() -> None:
+    tries = iter([Deferred("busy"), Deferred("busy"), Applied()])
+    recorder = Recorder(answers=lambda record: next(tries) if _number(record) == 2 else Applied())
+    consumer(recorder, flush_seconds=0).process(payloads(1, 2, 3), recorder.checkpoint)
+    assert recorder.events == ["write 3", "flush", "checkpoint 1", "write 2", "write 2", "flush", "checkpoint 3"]
+
+
+def test_a_held_shard_lets_go_when_a_stop_is_asked() -> None:
+    recorder, running = Recorder(answers=lambda record: Deferred("busy")), Running()
+    running.stop.set()
+    shard = consumer(recorder, running)
+    shard.process(payloads(1, 2), recorder.checkpoint)
+    shard.process(payloads(3), recorder.checkpoint)
+    shard.shutdown_requested(recorder.checkpoint)
+    shard.shard_ended(recorder.checkpoint)
+    assert recorder.written == [1, 2]
+    assert recorder.checkpointed == []
+
+
+def test_a_held_shard_lets_go_when_the_lease_is_lost() -> None:
+    recorder = Recorder()
+
+    def losing(_record: Record) -> Outcome:
+        recorder.held = False
+        return Deferred("busy")
+
+    recorder.answers = losing
+    shard = consumer(recorder)
+    shard.process(payloads(1), recorder.checkpoint)
+    shard.process(payloads(2), recorder.checkpoint)
+    assert recorder.written == [1]
+    assert recorder.checkpointed == []
+
+
+def test_a_stop_flushes_and_checkpoints_what_is_settled() -> None:
+    recorder, running = Recorder(), Running()
+    shard = consumer(recorder, running)
+    shard.process(payloads(1, 2), recorder.checkpoint)
+    running.stop.set()
+    shard.shutdown_requested(recorder.checkpoint)
+    assert recorder.events == ["write 2", "flush", "checkpoint 2"]
+    shard.process(payloads(3), recorder.checkpoint)
+    assert recorder.written == [1, 2]
+
+
+def test_a_lost_lease_drops_what_is_open_without_writing_it() -> None:
+    recorder = Recorder()
+    shard = consumer(recorder)
+    shard.process(payloads(1), recorder.checkpoint)
+    shard.lease_lost()
+    shard.process(payloads(2), recorder.checkpoint)
+    assert recorder.events == ["write 1", "close"]
+
+
+def test_a_checkpoint_that_finds_the_lease_lost_ends_the_shard() -> None:
+    recorder = Recorder(held=False)
+    running = Running()
+    shard = consumer(recorder, running, flush_seconds=0)
+    shard.process(payloads(1), recorder.checkpoint)
+    shard.process(payloads(2), recorder.checkpoint)
+    assert recorder.events == ["write 1", "flush", "close"]
+    assert running.failure is None
+
+
+def test_the_end_of_a_shard_is_checkpointed_after_a_flush() -> None:
+    recorder = Recorder(failing_flushes=2)
+    shard = consumer(recorder)
+    shard.process(payloads(1), recorder.checkpoint)
+    shard.shard_ended(recorder.checkpoint)
+    assert recorder.events == ["write 1", "flush", "checkpoint end", "close"]
+
+
+def test_a_failure_is_noted_and_nothing_is_acknowledged_after_it() -> None:
+    def broken(_record: Record) -> Outcome:
+        raise ZeroDivisionError
+
+    recorder, running = Recorder(answers=broken), Running()
+    shard = consumer(recorder, running, flush_seconds=0)
+    shard.process(payloads(1), recorder.checkpoint)
+    shard.process(payloads(2), recorder.checkpoint)
+    shard.shutdown_requested(recorder.checkpoint)
+    shard.shard_ended(recorder.checkpoint)
+    assert isinstance(running.failure, ZeroDivisionError)
+    assert running.stop.is_set()
+    assert recorder.checkpointed == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["apply", "defer once", "lose", "stop"])), max_size=8),
+    st.integers(0, 3),
+)
+def test_never_more_is_checkpointed_than_is_settled_and_flushed(batches: list[tuple[int, str]], failing: int) -> None:
+    recorder, running = Recorder(), Running()
+    settled: set[int] = set()
+    modes: dict[int, str] = {}
+
+    def answer(record: Record) -> Outcome:
+        number = _number(record)
+        match modes.get(number):
+            case "defer once":
+                modes[number] = "apply"
+                return Deferred("busy")
+            case "lose":
+                recorder.held = False
+                return Deferred("busy")
+            case "stop":
+                running.stop.set()
+                return Deferred("busy")
+        settled.add(number)
+        return Applied()
+
+    recorder.answers = answer
+    recorder.failing_flushes = failing
+    shard = consumer(recorder, running, flush_seconds=0)
+    start = 1
+    for size, mode in batches:
+        numbers = range(start, start + size)
+        modes[numbers[size // 2]] = mode
+        shard.process(payloads(*numbers), recorder.checkpoint)
+        start += size
+        for checkpointed in recorder.checkpointed:
+            assert checkpointed is not None
+            assert settled >= set(range(1, checkpointed + 1))
+            assert set(range(1, checkpointed + 1)) <= set(recorder.written[: recorder.flushed])
