@@ -97,11 +97,13 @@ def _scalar(test: Any, value: Any) -> bool:
             return is_number and bool(argument[1] < value <= argument[3])
         if not isinstance(value, str):
             return False
-        return {
-            "prefix": value.startswith(argument),
-            "suffix": value.endswith(argument),
-            "equals-ignore-case": value.casefold() == argument.casefold(),
-        }[kind]
+        return bool(
+            {
+                "prefix": value.startswith(argument),
+                "suffix": value.endswith(argument),
+                "equals-ignore-case": value.casefold() == argument.casefold(),
+            }[kind]
+        )
     if isinstance(test, bool) or test is None:
         return value is test
     if isinstance(test, str):

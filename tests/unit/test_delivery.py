@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +55,8 @@ def changes(count: int) -> list[Change]:
 
 
 def test_deferred_changes_are_tried_again_until_they_are_settled() -> None:
-    clock, tries = Clock(), iter([Deferred("busy", 3.0), Deferred("busy"), Applied()])
+    clock = Clock()
+    tries: Iterator[Outcome] = iter([Deferred("busy", 3.0), Deferred("busy"), Applied()])
     sink = ScriptedSink(lambda one: next(tries) if one.after == {"pk": "k1", "n": 1} else Applied())
     outcomes = Retrying(sink, sleep=clock.sleep).write(changes(3), Deadline.after(60, clock=clock))
     assert outcomes == [Applied()] * 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -106,7 +106,7 @@ def test_many_bytes_are_flushed_at_once() -> None:
 
 
 def test_a_deferred_record_holds_the_shard_and_the_settled_prefix_is_checkpointed() -> None:
-    tries = iter([Deferred("busy"), Deferred("busy"), Applied()])
+    tries: Iterator[Outcome] = iter([Deferred("busy"), Deferred("busy"), Applied()])
     recorder = Recorder(answers=lambda record: next(tries) if _number(record) == 2 else Applied())
     consumer(recorder, flush_seconds=0).process(payloads(1, 2, 3), recorder.checkpoint)
     assert recorder.events == ["write 3", "flush", "checkpoint 1", "write 2", "write 2", "flush", "checkpoint 3"]
