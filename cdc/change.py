@@ -173,10 +173,10 @@ def _value_differences(old: Any, new: Any, at: Path) -> Iterator[tuple[Path, Dif
         raise error.under(*at) from None
     if old_tag == new_tag:
         match old_tag:
-            case "M":
+            case "M" if isinstance(old_content, Mapping) and isinstance(new_content, Mapping):
                 yield from raw_differences(old_content, new_content, at)
                 return
-            case "L":
+            case "L" if isinstance(old_content, list) and isinstance(new_content, list):
                 yield from _list_differences(old_content, new_content, at)
                 return
             case "N" if _number(old_content, at) == _number(new_content, at):

@@ -128,9 +128,9 @@ def _dynamodb_stream(arn: str) -> Stream:
 
 
 def _version(minute: int, rank: int) -> int:
-    if not 0 <= minute < 1 << _MINUTE_BITS:
-        raise MalformedRecord(f"a time of creation {minute} minutes after 2020 is outside of 2020 to 2051")
-    return minute << _RANK_BITS | rank
+    if minute >= 1 << _MINUTE_BITS:
+        raise MalformedRecord("the time of creation is after 2051: it does not fit a document's version")
+    return max(0, minute) << _RANK_BITS | rank  # a stream may be older than 2020; of a table only one lives on
 
 
 def version_in_stream(stream_minute: int, sequence: int) -> int:

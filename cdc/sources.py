@@ -9,12 +9,15 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
+from math import isfinite
 from typing import Any
 
 import orjson
 
+from cdc.attributes import decode_item
 from cdc.change import Change, Operation, StreamView
 from cdc.errors import ConfigError, MalformedRecord
 from cdc.sequence import KINESIS_DIGITS, SequenceNumber, Stream
@@ -31,6 +34,7 @@ __all__ = [
     "read_lambda",
 ]
 
+_LAST_MICROS = 2_556_144_000_000_000  # 2051-01-01, up to which versions have room
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 
 
@@ -191,6 +195,10 @@ def _change(
     keys = _image(facts, "Keys")
     if keys is None:
         raise MalformedRecord("the record has no keys", path=("dynamodb", "Keys"))
+    try:
+        decode_item(keys)  # identity, id and version of everything that follows hang on them
+    except MalformedRecord as error:
+        raise error.under("dynamodb", "Keys") from None
     before, after = _image(facts, "OldImage"), _image(facts, "NewImage")
     user = record.get("userIdentity")
     return Change(
@@ -234,16 +242,19 @@ def _view(facts: Mapping[str, Any], before: object, after: object) -> StreamView
 
 
 def _micros(created: object, micros_per_unit: int) -> int:
+    micros = -1
     match created:
         case bool():
             pass
         case int():
-            return created * micros_per_unit
-        case float() | Decimal():
-            return int(Decimal(str(created)) * micros_per_unit)
-        case _ if hasattr(created, "timestamp"):
-            return int(Decimal(str(created.timestamp())) * 1_000_000)
-    raise MalformedRecord("is no time", path=("dynamodb", "ApproximateCreationDateTime"))
+            micros = created * micros_per_unit
+        case float() | Decimal() if isfinite(created):
+            micros = int(Decimal(str(created)) * micros_per_unit)
+        case datetime():
+            micros = int(Decimal(str(created.timestamp())) * 1_000_000)
+    if not 0 <= micros < _LAST_MICROS:
+        raise MalformedRecord("is no time", path=("dynamodb", "ApproximateCreationDateTime"))
+    return micros
 
 
 def _is_ttl(user: Mapping[str, Any]) -> bool:

@@ -87,7 +87,12 @@ def sole_worker(settings: KclSettings) -> Iterator[None]:
     """
     name = re.sub(r"[^\w.-]", "_", f"dynamodb-cdc-{settings.application}-{settings.worker_id}")
     path = Path(tempfile.gettempdir()) / f"{name}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"the lock file {path} can't be opened: {error}", remedy="Remove it, or set TMPDIR."
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -144,6 +144,8 @@ class ShardConsumer:
                 return
             log.warning("%s is held: %s", self.shard, _cause(outcomes[count]))
             self._flush(checkpoint)
+            if self._closed:
+                return
             self._running.stop.wait(pause)
             pause = self._settings.pause_seconds if count else min(pause * 2, self._settings.pause_max_seconds)
 
@@ -163,6 +165,7 @@ class ShardConsumer:
         if not self._closed:
             log.info("%s: the lease is lost", self.shard)
         self._closed = True
+        self._settled = None  # what is dropped here must not be acknowledged by a later call
         self._pipeline.close()
 
     def shard_ended(self, checkpoint: Checkpoint) -> None:
@@ -170,11 +173,10 @@ class ShardConsumer:
         if self._closed:
             return
         try:
-            self._settled = None  # the end stands for all before it
-            self._flush_pipeline(self._holds_lease)
-            checkpoint(None)
+            if self._flush_pipeline(self._holds_lease):
+                checkpoint(None)
+                self._settled = None  # the end stands for all before it
             self._closed = True
-            self._pipeline.close()
         except LeaseLost:
             self.lease_lost()
         except BaseException as failure:  # noqa: BLE001  (see process)
@@ -207,21 +209,23 @@ class ShardConsumer:
     def _flush(self, checkpoint: Checkpoint) -> None:
         if self._settled is None:
             return
-        self._flush_pipeline(self._wanted)
-        self._checkpoint(checkpoint)
+        if self._flush_pipeline(self._wanted):
+            self._checkpoint(checkpoint)
+        else:
+            self._closed = True  # what is open stays so: a stop may still flush it, a lost lease drops it
 
-    def _flush_pipeline(self, wanted: Callable[[], bool]) -> None:
-        """Until it is durable, or not wanted any more."""
+    def _flush_pipeline(self, wanted: Callable[[], bool]) -> bool:
+        """Try until all is durable; False if that was not wanted any more before."""
         while True:
             try:
                 self._pipeline.flush(self._deadline(self._settings.attempt_seconds, wanted))
             except SinkUnavailable as error:
                 if not wanted():
-                    raise LeaseLost from error
+                    return False
                 log.warning("%s is held: %s", self.shard, error.message)
                 self._running.stop.wait(self._settings.pause_seconds)
             else:
-                return
+                return True
 
     def _checkpoint(self, checkpoint: Checkpoint) -> None:
         checkpoint(self._settled)

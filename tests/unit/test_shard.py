@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
-from cdc.outcome import Applied, Deferred, Outcome
+from cdc.outcome import Applied, Deferred, Outcome, leading_settled
 from cdc.sequence import SequenceNumber, Stream
 from cdc.sources import Record, read_adapter
 from cdc.testing import STREAM_ARN, stream_record
@@ -29,7 +29,9 @@ class Recorder:
     failing_flushes: int = 0
     events: list[str] = field(default_factory=list)
     written: list[int] = field(default_factory=list)
-    flushed: int = 0
+    open: list[int] = field(default_factory=list)
+    durable: list[int] = field(default_factory=list)
+    on_failing_flush: Callable[[], object] = lambda: None
     checkpointed: list[int | None] = field(default_factory=list)
     facts: list[BatchFacts] = field(default_factory=list)
     now: float = 0.0
@@ -38,17 +40,21 @@ class Recorder:
         outcomes = [self.answers(record) for record in records]
         self.events.append(f"write {len(records)}")
         self.written += [_number(record) for record in records]
+        self.open += [_number(record) for record in records[: leading_settled(outcomes)]]
         return outcomes
 
     def flush(self, deadline: Deadline) -> None:
         if self.failing_flushes:
             self.failing_flushes -= 1
+            self.on_failing_flush()
             raise SinkUnavailable("archive", "not now")
         self.events.append("flush")
-        self.flushed = len(self.written)
+        self.durable += self.open
+        self.open.clear()
 
     def close(self) -> None:
         self.events.append("close")
+        self.open.clear()
 
     def checkpoint(self, sequence: SequenceNumber | None) -> None:
         if not self.held:
@@ -174,7 +180,7 @@ def test_the_end_of_a_shard_is_checkpointed_after_a_flush() -> None:
     shard = consumer(recorder)
     shard.process(payloads(1), recorder.checkpoint)
     shard.shard_ended(recorder.checkpoint)
-    assert recorder.events == ["write 1", "flush", "checkpoint end", "close"]
+    assert recorder.events == ["write 1", "flush", "checkpoint end"]
 
 
 def test_a_failure_is_noted_and_nothing_is_acknowledged_after_it() -> None:
@@ -192,40 +198,57 @@ def test_a_failure_is_noted_and_nothing_is_acknowledged_after_it() -> None:
     assert recorder.checkpointed == []
 
 
+def test_a_stop_while_the_archive_is_down_acknowledges_nothing_that_is_not_durable() -> None:
+    recorder, running = Recorder(failing_flushes=1), Running()
+    recorder.on_failing_flush = running.stop.set
+    shard = consumer(recorder, running, flush_seconds=0)
+    shard.process(payloads(1, 2), recorder.checkpoint)
+    shard.shutdown_requested(recorder.checkpoint)
+    assert recorder.durable == [1, 2]
+    assert recorder.checkpointed == [2]
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["apply", "defer once", "lose", "stop"])), max_size=8),
     st.integers(0, 3),
+    st.sampled_from(["nothing", "stop", "lose"]),
+    st.booleans(),
 )
-def test_never_more_is_checkpointed_than_is_settled_and_flushed(batches: list[tuple[int, str]], failing: int) -> None:
+def test_never_more_is_checkpointed_than_is_settled_and_durable(
+    batches: list[tuple[int, str]], failing: int, at_failing_flush: str, ends: bool
+) -> None:
     recorder, running = Recorder(), Running()
-    settled: set[int] = set()
     modes: dict[int, str] = {}
 
+    def disturb(what: str) -> None:
+        if what == "lose":
+            recorder.held = False
+        elif what == "stop":
+            running.stop.set()
+
     def answer(record: Record) -> Outcome:
-        number = _number(record)
-        match modes.get(number):
-            case "defer once":
-                modes[number] = "apply"
-                return Deferred("busy")
-            case "lose":
-                recorder.held = False
-                return Deferred("busy")
-            case "stop":
-                running.stop.set()
-                return Deferred("busy")
-        settled.add(number)
-        return Applied()
+        mode = modes.get(_number(record), "apply")
+        if mode == "apply":
+            return Applied()
+        disturb(mode)
+        if mode == "defer once":
+            modes[_number(record)] = "apply"
+        return Deferred("busy")
 
     recorder.answers = answer
     recorder.failing_flushes = failing
+    recorder.on_failing_flush = lambda: disturb(at_failing_flush)
     shard = consumer(recorder, running, flush_seconds=0)
     start = 1
     for size, mode in batches:
-        numbers = range(start, start + size)
-        modes[numbers[size // 2]] = mode
-        shard.process(payloads(*numbers), recorder.checkpoint)
+        modes[start + size // 2] = mode
+        shard.process(payloads(*range(start, start + size)), recorder.checkpoint)
         start += size
-        for checkpointed in recorder.checkpointed:
-            assert checkpointed is not None
-            assert settled >= set(range(1, checkpointed + 1))
-            assert set(range(1, checkpointed + 1)) <= set(recorder.written[: recorder.flushed])
+    stopped = running.stop.is_set()
+    if ends and not stopped:
+        shard.shard_ended(recorder.checkpoint)
+    else:
+        shard.shutdown_requested(recorder.checkpoint)
+    for checkpointed in recorder.checkpointed:
+        last = start - 1 if checkpointed is None else checkpointed
+        assert set(range(1, last + 1)) <= set(recorder.durable)

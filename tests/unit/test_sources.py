@@ -96,6 +96,9 @@ def _version(sequence: int) -> int:
         ({"dynamodb.SequenceNumber": None}, "Records.0.dynamodb.SequenceNumber"),
         ({"dynamodb.SequenceNumber": "12x"}, "Records.0.dynamodb.SequenceNumber"),
         ({"dynamodb.Keys": {}}, "Records.0.dynamodb.Keys"),
+        ({"dynamodb.Keys": {"pk": {"N": "one"}}}, "Records.0.dynamodb.Keys.pk"),
+        ({"dynamodb.ApproximateCreationDateTime": -1}, "Records.0.dynamodb.ApproximateCreationDateTime"),
+        ({"dynamodb.ApproximateCreationDateTime": 1e300}, "Records.0.dynamodb.ApproximateCreationDateTime"),
         ({"dynamodb.ApproximateCreationDateTime": "today"}, "Records.0.dynamodb.ApproximateCreationDateTime"),
         ({"eventSourceARN": "arn:nothing"}, "Records.0.eventSourceARN"),
     ],
@@ -165,3 +168,21 @@ def test_true_is_not_one_and_null_is_not_absent() -> None:
     record = stream_record({"pk": "a"}, {"flag": True, "gone": None}, {"flag": 1})
     (change,) = changes_from_lambda({"Records": [record]})
     assert change.differences() == {("flag",): Changed(True, 1), ("gone",): Removed(None)}
+
+
+@pytest.mark.parametrize(("old", "new"), [({"L": 5}, {"L": 6}), ({"M": 5}, {"M": {}}), ({"L": [5]}, {"L": [6]})])
+def test_differences_of_what_cannot_be_read_name_the_path(old: Any, new: Any) -> None:
+    record = stream_record({"pk": "a"}, {}, {})
+    record["dynamodb"]["OldImage"]["x"], record["dynamodb"]["NewImage"]["x"] = old, new
+    (change,) = changes_from_lambda({"Records": [record]})
+    with pytest.raises(MalformedRecord, match=r"^x"):
+        change.differences()
+
+
+def test_a_stream_older_than_the_versions_begin_ranks_lowest() -> None:
+    old = "arn:aws:dynamodb:eu-west-1:111122223333:table/shop/stream/2018-01-15T09:30:00.123"
+    first, second = (
+        next(changes_from_lambda({"Records": [stream_record({"pk": "a"}, None, {}, sequence=n, stream_arn=arn)]}))
+        for n, arn in ((9 * 10**20, old), (1, STREAM_ARN))
+    )
+    assert 0 < first.version < second.version

@@ -1,0 +1,166 @@
+"""The consumer on a real KCL: orderly ends, failures, several streams, held shards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdc.archive import read_archive
+from tests.integration.test_whole_way import await_equal, deployment, in_index, in_table, write
+
+__all__ = ["deployment"]
+
+
+@pytest.fixture
+def consumer(deployment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Starts `cdc run` with these arguments; its log is consumer.log."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / "consumer.log").open("ab") as log:
+            command = [sys.executable, "-m", "consumers.cli", "run", *arguments]
+            started.append(subprocess.Popen(command, env={**os.environ, **deployment}, stdout=log, stderr=log))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_held_shard_waits_for_the_index_and_loses_nothing(
+    consumer: Callable[..., Any], aws: Any, table: tuple[str, str], opensearch: Any, index: str, tmp_path: Path
+) -> None:
+    dynamodb = aws("dynamodb")
+    write(dynamodb, table[0], range(10))
+    process = consumer("--table", table[0])
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    opensearch.indices.close(index=index)
+    write(dynamodb, table[0], range(20, 40))
+    await_equal(lambda: "index_closed_exception" in (tmp_path / "consumer.log").read_text())
+    opensearch.indices.open(index=index)
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    process.terminate()
+    assert process.wait(40) == 0
+
+
+def test_a_stop_ends_a_held_shard_without_acknowledging_it(
+    consumer: Callable[..., Any], aws: Any, table: tuple[str, str], opensearch: Any, index: str, tmp_path: Path
+) -> None:
+    dynamodb = aws("dynamodb")
+    write(dynamodb, table[0], range(5))
+    first = consumer("--table", table[0])
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    opensearch.indices.close(index=index)
+    write(dynamodb, table[0], range(20, 30))
+    await_equal(lambda: "index_closed_exception" in (tmp_path / "consumer.log").read_text())
+    first.terminate()
+    assert first.wait(40) == 0
+    opensearch.indices.open(index=index)
+    second = consumer("--table", table[0])
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    second.terminate()
+    assert second.wait(40) == 0
+
+
+def test_a_shard_that_cannot_be_handled_ends_the_process_and_is_read_again(
+    deployment: dict[str, str],
+    consumer: Callable[..., Any],
+    aws: Any,
+    table: tuple[str, str],
+    bucket: str,
+    opensearch: Any,
+    index: str,
+    tmp_path: Path,
+) -> None:
+    dynamodb = aws("dynamodb")
+    write(dynamodb, table[0], range(30))
+    deployment["CDC_ARCHIVE_BUCKET"] = "no-such-bucket"
+    assert consumer("--table", table[0]).wait(90) == 1
+    assert "CDC_ARCHIVE_BUCKET" in (tmp_path / "consumer.log").read_text()
+    deployment["CDC_ARCHIVE_BUCKET"] = bucket
+    second = consumer("--table", table[0])
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    second.terminate()
+    assert second.wait(40) == 0
+    assert len(list(read_archive(aws("s3"), bucket, "cdc", table[0]))) == 30
+
+
+def test_the_old_stream_is_read_to_its_end_beside_the_new_one(
+    consumer: Callable[..., Any], aws: Any, table: tuple[str, str], bucket: str
+) -> None:
+    dynamodb = aws("dynamodb")
+    write(dynamodb, table[0], range(10))
+    dynamodb.update_table(TableName=table[0], StreamSpecification={"StreamEnabled": False})
+    dynamodb.update_table(
+        TableName=table[0],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    write(dynamodb, table[0], range(20, 30))
+    process = consumer("--table", table[0])
+    await_equal(lambda: len(list(read_archive(aws("s3"), bucket, "cdc", table[0]))) == 20)
+    process.terminate()
+    assert process.wait(40) == 0
+
+
+def test_one_stream_is_read_by_its_arn(
+    consumer: Callable[..., Any], aws: Any, table: tuple[str, str], opensearch: Any, index: str
+) -> None:
+    dynamodb = aws("dynamodb")
+    write(dynamodb, table[0], range(10))
+    process = consumer("--stream-arn", table[1])
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    process.terminate()
+    assert process.wait(40) == 0
+
+
+def test_two_consumers_of_one_worker_id_are_refused_on_one_host(
+    consumer: Callable[..., Any], aws: Any, table: tuple[str, str], opensearch: Any, index: str, tmp_path: Path
+) -> None:
+    dynamodb = aws("dynamodb")
+    write(dynamodb, table[0], range(3))
+    consumer("--table", table[0])
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    assert consumer("--table", table[0]).wait(60) == 2
+    assert "CDC_WORKER_ID" in (tmp_path / "consumer.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("specification", "message"),
+    [
+        ({"StreamEnabled": False}, "has no stream"),
+        ({"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}, "has the view KEYS_ONLY"),
+    ],
+    ids=["no stream", "a view without images"],
+)
+def test_a_table_that_cannot_be_followed_is_refused_at_start(
+    deployment: dict[str, str],
+    consumer: Callable[..., Any],
+    aws: Any,
+    tmp_path: Path,
+    specification: dict[str, Any],
+    message: str,
+) -> None:
+    name = f"plain-{tmp_path.name}"[:60]
+    aws("dynamodb").create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        StreamSpecification=specification,
+    )
+    mapping = Path(deployment["CDC_MAPPINGS"])
+    mapping.write_text(mapping.read_text().replace(mapping.read_text().splitlines()[0], f"table: {name}"))
+    assert consumer("--table", name).wait(60) == 2
+    assert message in (tmp_path / "consumer.log").read_text()
+
+
+def test_a_table_that_is_not_there_is_refused_at_start(consumer: Callable[..., Any], tmp_path: Path) -> None:
+    assert consumer("--table", "nobody").wait(60) == 2
+    assert "there is no table 'nobody'" in (tmp_path / "consumer.log").read_text()
