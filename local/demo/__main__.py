@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="how long changes are written")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the shell has it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     out = console()
     try:

@@ -86,10 +86,10 @@ def test_a_shard_that_cannot_be_handled_ends_the_process_and_is_read_again(
     assert "CDC_ARCHIVE_BUCKET" in (tmp_path / "consumer.log").read_text()
     deployment["CDC_ARCHIVE_BUCKET"] = bucket
     second = consumer("--table", table[0])
-    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    await_equal(lambda: len(list(read_archive(aws("s3"), bucket, "cdc", table[0]))) == 30)
+    assert in_index(opensearch, index) == in_table(dynamodb, table[0])
     second.terminate()
     assert second.wait(40) == 0
-    assert len(list(read_archive(aws("s3"), bucket, "cdc", table[0]))) == 30
 
 
 def test_the_old_stream_is_read_to_its_end_beside_the_new_one(
