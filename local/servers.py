@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from consumers.kcl.artifacts import kcl_jars
-from local.localstack import LocalStack, start_localstack
-from local.opensearch import OpenSearchServer, start_opensearch
+from local.localstack import LocalStack, install_localstack, launch_localstack
+from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 
 __all__ = ["Servers", "running"]
 
@@ -39,16 +39,17 @@ def running(progress: Progress) -> Iterator[Servers]:
         ConfigError: something can't be installed.
         ServerFailed: a server ends, or does not answer in time.
     """
-    with TemporaryDirectory(prefix="dynamodb-cdc-", ignore_cleanup_errors=True) as folder:
+    with ThreadPoolExecutor(3, thread_name_prefix="install") as pool:
+        stack = pool.submit(install_localstack, progress)
+        search = pool.submit(install_opensearch, progress)
+        jars = pool.submit(kcl_jars, progress)
+    jars.result()
+    with TemporaryDirectory(prefix="dynamodb-cdc-", ignore_cleanup_errors=True) as folder, ExitStack() as started:
         run = Path(folder)
-        with ThreadPoolExecutor(3) as pool:
-            stack = pool.submit(start_localstack, run, progress)
-            search = pool.submit(start_opensearch, run, progress)
-            jars = pool.submit(kcl_jars, progress)
-        started = [future.result() for future in (stack, search) if future.exception() is None]
-        try:
-            jars.result()
-            yield Servers(stack.result(), search.result(), run)
-        finally:
-            with ThreadPoolExecutor(2) as pool:
-                list(pool.map(lambda server: server.stop(), started))
+        localstack = launch_localstack(run, *stack.result())
+        started.callback(localstack.stop)
+        opensearch = launch_opensearch(run, search.result())
+        started.callback(opensearch.stop)
+        localstack.wait()
+        opensearch.wait()
+        yield Servers(localstack, opensearch, run)

@@ -45,7 +45,8 @@ def main() -> int:
             return _demo(out, servers, options.seconds, keep=options.keep)
     except KeyboardInterrupt:
         out.print("stopped")
-        return 130
+        sys.stdout.flush()
+        os._exit(130)  # a download that goes on in a thread would hold the end up
     except CdcError as error:
         out.print(f"[red]error:[/red] {error}", markup=True)
         return 1

@@ -86,7 +86,8 @@ def _with_bytes(image: Any) -> Any:
 def _plain(value: Any) -> Any:
     match value:
         case Binary():
-            return value.__bytes__()  # type: ignore[attr-defined]  # the stubs leave it out
+            binary: Any = value  # what its stubs name differs between versions
+            return binary.value
         case dict():
             return {name: _plain(inner) for name, inner in value.items()}
         case list():
