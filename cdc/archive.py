@@ -41,9 +41,11 @@ class Segment:
 
     @classmethod
     def of(cls, lines: Iterable[bytes]) -> Segment:
-        """The segment of these lines: each identity once."""
-        parsed = {archived.identity: (archived.order, line) for line in lines for archived in [ArchivedChange.of(line)]}
-        return cls({identity: line for identity, (_, line) in sorted(parsed.items(), key=lambda entry: entry[1][0])})
+        """The segment of these lines: each identity once, of a Kinesis duplicate the earlier copy."""
+        kept: dict[str, bytes] = {}
+        for archived in sorted((ArchivedChange.of(line) for line in lines), key=lambda one: one.order):
+            kept.setdefault(archived.identity, archived.line)
+        return cls(kept)
 
     @property
     def digest(self) -> str:
@@ -205,6 +207,7 @@ def _keys(client: S3Client, bucket: str, prefix: str, table: str | None) -> Iter
 def _each_once(client: S3Client, bucket: str, keys: Sequence[tuple[str, str, int, str]]) -> Iterator[ArchivedChange]:
     pending: list[tuple[tuple[int, str], bytes, ArchivedChange]] = []
     last: tuple[int, str] | None = None
+    seen: set[str] = set()  # of Kinesis records only: their copies have sequence numbers of their own
     for position, (_, _, _, key) in enumerate(keys):
         body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
         for line in read_lines(body):
@@ -213,6 +216,9 @@ def _each_once(client: S3Client, bucket: str, keys: Sequence[tuple[str, str, int
         following = keys[position + 1][2] if position + 1 < len(keys) else None
         while pending and (following is None or pending[0][0][0] < following):
             order, _, archived = heapq.heappop(pending)
-            if order != last:  # copies stand side by side in the order of the heap
-                yield archived
-                last = order
+            if order == last or archived.identity in seen:  # other copies stand side by side in the heap's order
+                continue
+            last = order
+            if len(archived.sequence) > DYNAMODB_DIGITS:
+                seen.add(archived.identity)
+            yield archived

@@ -11,9 +11,28 @@ from typing import Any
 
 from cdc.attributes import Item, RawItem, Value, decode_item, decode_number, decode_value, split
 from cdc.errors import ImageMissing, MalformedRecord
-from cdc.sequence import RecordIdentity, SequenceNumber, Stream, keys_digest, version_at, version_in_stream
+from cdc.sequence import (
+    RecordIdentity,
+    SequenceNumber,
+    Stream,
+    images_digest,
+    keys_digest,
+    version_at,
+    version_in_stream,
+)
 
-__all__ = ["Added", "Change", "Changed", "Difference", "Operation", "Path", "Removed", "StreamView", "raw_differences"]
+__all__ = [
+    "Added",
+    "Change",
+    "Changed",
+    "Difference",
+    "Operation",
+    "Path",
+    "Removed",
+    "StreamView",
+    "Wire",
+    "raw_differences",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,6 +65,17 @@ class StreamView(StrEnum):
     def has_old_image(self) -> bool:
         """Do records carry the item as it was before the change?"""
         return self in (StreamView.NEW_AND_OLD_IMAGES, StreamView.OLD_IMAGE)
+
+
+class Wire(StrEnum):
+    """The shape in which a record was received: what it takes to read it again."""
+
+    LAMBDA = "lambda"
+    """A record of a Lambda event, or of GetRecords: creation in epoch seconds."""
+    ADAPTER = "adapter"
+    """What the KCL's adapter gives: creation in epoch milliseconds, no ARN of the stream."""
+    KINESIS = "kinesis"
+    """The data of a Kinesis record: neither ARN nor sequence number of the stream are in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +121,13 @@ class Change:
     created_micros: int
     expired: bool = False
     event_id: str = ""
+    is_coarse: bool = False
+    """Does it rank by a time in milliseconds? Then two changes of an item may be indistinguishable."""
     record: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    wire: Wire = field(default=Wire.LAMBDA, compare=False)
+    """The shape of `record`."""
+    redriven: bool = field(default=False, compare=False)
+    """Does it come from a dead letter? Then newer changes of the item may have been seen before it."""
 
     @property
     def table(self) -> str:
@@ -123,7 +159,10 @@ class Change:
         """What makes two deliveries the same change."""
         digest = keys_digest(self.raw_keys)
         if self.stream.minute is None:
-            return RecordIdentity(self.table, str(self.created_micros), digest)
+            position = str(self.created_micros)
+            if self.is_coarse:  # several changes of an item may share a millisecond: their images tell them apart
+                position += "-" + images_digest(self.raw_before, self.raw_after)
+            return RecordIdentity(self.table, position, digest)
         return RecordIdentity(self.stream.label, str(self.sequence.value), digest)
 
     @property

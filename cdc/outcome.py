@@ -30,7 +30,13 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Superseded:
-    """The sink holds a newer state, or this very one already."""
+    """The sink holds a newer state, or this very one already.
+
+    `explained`: it is known why: a newer change of the same batch was written, or the item is gone by now. Else the
+    sink itself refused it, which only replays and second writers explain.
+    """
+
+    explained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,14 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """May succeed later: not before `wait_seconds`. `cause` is safe to log: it never quotes an item."""
+    """May succeed later: not before `wait_seconds`. `cause` is safe to log: it never quotes an item.
+
+    `tried` is false where the sink has not been asked: a change before it is deferred, or the time was up.
+    """
 
     cause: str
     wait_seconds: float = 0.0
+    tried: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from cdc.sources import Record, Unreadable
 
 __all__ = ["Pipeline"]
 
-_BEHIND_UNREADABLE = Deferred("an unreadable record before it is not kept yet")
+_BEHIND_UNREADABLE = Deferred("an unreadable record before it is not kept yet", tried=False)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Pipeline:
                     return [*self._merge(outcomes, changes, deadline), outcome, *behind]
                 outcomes.append(outcome)
             else:
-                outcomes.append(Deferred("not tried yet"))
+                outcomes.append(Deferred("not tried yet", tried=False))
                 changes.append(record)
         return self._merge(outcomes, changes, deadline)
 

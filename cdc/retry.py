@@ -14,7 +14,7 @@ from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
 from cdc.outcome import Deferred, Outcome
-from cdc.sinks import Sink
+from cdc.sinks.around import Around
 
 __all__ = ["Retrying"]
 
@@ -22,25 +22,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Retrying:
+class Retrying(Around):
     """A sink that writes again what `sink` defers, in the order given, with exponential waits and full jitter.
 
     It stops before a wait that would not end before the deadline, and as soon as the work is not wanted any more.
     """
 
-    sink: Sink
     wait_initial_seconds: float = 0.1
     wait_max_seconds: float = 20.0
     sleep: Callable[[float], None] = time.sleep
 
-    @property
-    def name(self) -> str:
-        """The sink's own."""
-        return self.sink.name
-
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """One outcome a change: Deferred only for what the deadline cut off."""
-        outcomes: list[Outcome] = [Deferred("not tried yet")] * len(changes)
+        outcomes: list[Outcome] = [Deferred("not tried yet", tried=False)] * len(changes)
 
         def attempt() -> float | None:
             pending = [position for position, outcome in enumerate(outcomes) if isinstance(outcome, Deferred)]
@@ -60,10 +54,6 @@ class Retrying:
         self._retrying(deadline, lambda: "flush", tenacity.retry_if_exception_type(SinkUnavailable))(
             self.sink.flush, deadline
         )
-
-    def close(self) -> None:
-        """As the sink's."""
-        self.sink.close()
 
     def _retrying(
         self, deadline: Deadline, reasons: Callable[[], str], retry: tenacity.retry_base

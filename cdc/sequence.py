@@ -26,7 +26,9 @@ __all__ = [
     "RecordIdentity",
     "SequenceNumber",
     "Stream",
+    "images_digest",
     "keys_digest",
+    "minute_at",
     "version_at",
     "version_before_stream",
     "version_in_stream",
@@ -42,7 +44,7 @@ _HALF_RANK = 1 << (_RANK_BITS - 1)
 _COUNTER = 10**20  # below the counter stand 20 digits of a log position
 
 _STREAM_ARN = re.compile(r"(arn:[^:]+:dynamodb:[^:]+:[^:]*:table/([^/]+))/stream/(.+)")
-_KINESIS_ARN = re.compile(r"arn:[^:]+:kinesis:[^:]+:[^:]*:stream/(.+)")
+_KINESIS_ARN = re.compile(r"arn:([^:]+):kinesis:([^:]+:[^:]*):stream/(.+)")
 
 
 @total_ordering
@@ -99,14 +101,16 @@ class Stream:
 
     @classmethod
     def kinesis(cls, arn: str, table: str) -> Stream:
-        """A Kinesis data stream that carries the changes of `table`."""
+        """A Kinesis data stream that carries the changes of `table`, which is of its account and region (Amazon
+        DynamoDB Developer Guide, "Using Kinesis Data Streams to capture changes to DynamoDB")."""
         found = _KINESIS_ARN.fullmatch(arn)
         if found is None:
             raise ConfigError(
                 f"{arn!r} is not the ARN of a Kinesis data stream",
                 remedy="It looks like arn:aws:kinesis:<region>:<account>:stream/<name>.",
             )
-        return cls(arn=arn, table=table, table_arn="", label=found[1], minute=None)
+        table_arn = f"arn:{found[1]}:dynamodb:{found[2]}:table/{table}"
+        return cls(arn=arn, table=table, table_arn=table_arn, label=found[3], minute=None)
 
 
 @lru_cache(maxsize=256)
@@ -123,7 +127,7 @@ def _dynamodb_stream(arn: str) -> Stream:
     except ValueError as error:
         raise ConfigError(f"{arn!r} does not end in the stream's time of creation") from error
     created = created if created.tzinfo else created.replace(tzinfo=UTC)
-    minute = int(created.timestamp() // 60) - _EPOCH_MINUTE
+    minute = minute_at(created.timestamp())
     return Stream(arn=arn, table=found[2], table_arn=found[1], label=found[3], minute=minute)
 
 
@@ -139,6 +143,11 @@ def version_in_stream(stream_minute: int, sequence: int) -> int:
     if sequence < _COUNTER:
         return _version(stream_minute, min(sequence, _HALF_RANK - 1))
     return _version(stream_minute, _HALF_RANK + min(sequence // _COUNTER, _HALF_RANK - 1))
+
+
+def minute_at(seconds: float) -> int:
+    """The minute since 2020-01-01T00:00Z of a time in seconds since 1970."""
+    return int(seconds // 60) - _EPOCH_MINUTE
 
 
 def version_at(created_micros: int) -> int:
@@ -180,6 +189,11 @@ def keys_digest(keys: Mapping[str, Any]) -> str:
                 value = canonical_number(value)
         parts.append((name, tag, value))
     return sha256(orjson.dumps(parts)).hexdigest()[:32]
+
+
+def images_digest(*images: Mapping[str, Any] | None) -> str:
+    """8 hex digits that stand for a record's images, in the order that they were written in."""
+    return sha256(orjson.dumps(images, default=_base64)).hexdigest()[:8]
 
 
 def _base64(value: bytes) -> str:

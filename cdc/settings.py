@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from cdc.duration import DURATION
 from cdc.errors import ConfigError
 
 __all__ = ["PREFIX", "Settings", "describe", "load_settings"]
@@ -49,6 +50,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Where rejected records are kept. Without it a rejected record is never acknowledged."),
     ] = None
     dead_letter_prefix: Annotated[str, Meta(description="What the dead letters' names begin with.")] = "dead-letters"
+
+    on_mass_reject: Annotated[
+        Literal["hold", "dead_letter"],
+        Meta(
+            description="When whole batches are rejected for one cause: hold the shard, or keep them as dead letters."
+        ),
+    ] = "hold"
+    defer_max_age: Annotated[
+        str,
+        Meta(
+            pattern=DURATION,
+            description="Consumer: a change older than this that still can't be written becomes a dead letter.",
+        ),
+    ] = "18h"
+    kinesis_precision: Annotated[
+        Literal["microsecond", "millisecond"],
+        Meta(description="Kinesis: millisecond accepts that changes of an item within one can't be ordered."),
+    ] = "microsecond"
 
     retry_wait_max_seconds: Annotated[float, Meta(gt=0, description="The longest wait between two attempts.")] = 20.0
     deadline_margin_seconds: Annotated[

@@ -5,6 +5,7 @@ A record that can't be read becomes an `Unreadable` in its place, so that it sto
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 import orjson
 
 from cdc.attributes import decode_item
-from cdc.change import Change, Operation, StreamView
+from cdc.change import Change, Operation, StreamView, Wire
 from cdc.errors import ConfigError, MalformedRecord
 from cdc.sequence import KINESIS_DIGITS, SequenceNumber, Stream
 
@@ -46,13 +47,23 @@ class Unreadable:
     error: MalformedRecord
     sequence: SequenceNumber | None
     table: str
+    stream: str = ""
+    """The stream's ARN, where the record itself does not name it."""
+    wire: Wire = Wire.LAMBDA
 
     @property
     def identity(self) -> str:
         """Names the dead letter; the same at every delivery."""
-        payload = self.record if isinstance(self.record, bytes) else orjson.dumps(self.record, default=str)
+        payload = self.record if isinstance(self.record, bytes) else _digestible(self.record)
         position = str(self.sequence.value) if self.sequence else "unnumbered"
         return f"unreadable/{position}/{sha256(payload).hexdigest()[:32]}"
+
+
+def _digestible(record: Any) -> bytes:
+    try:
+        return orjson.dumps(record, default=str)
+    except TypeError:  # integers of more than 64 bits, lone surrogates: Lambda's parser lets them through
+        return json.dumps(record, default=str).encode()
 
 
 Record = Change | Unreadable
@@ -126,7 +137,7 @@ def read_adapter(payload: bytes, stream: Stream) -> Record:
         return change_from_adapter(payload, stream)
     except MalformedRecord as error:
         record = _json_or_bytes(payload)
-        return Unreadable(record, error, _sequence_or_none(record), stream.table)
+        return Unreadable(record, error, _sequence_or_none(record), stream.table, stream.arn, Wire.ADAPTER)
 
 
 def change_from_adapter(payload: bytes, stream: Stream) -> Change:
@@ -136,7 +147,7 @@ def change_from_adapter(payload: bytes, stream: Stream) -> Change:
         MalformedRecord: it is no record of DynamoDB Streams.
     """
     record = _parse(payload)
-    return change_from_stream_record(record, stream, micros_per_unit=1000)
+    return change_from_stream_record(record, stream, micros_per_unit=1000, wire=Wire.ADAPTER)
 
 
 def read_kinesis(payload: bytes, arn: str, sequence: SequenceNumber) -> Record:
@@ -144,7 +155,8 @@ def read_kinesis(payload: bytes, arn: str, sequence: SequenceNumber) -> Record:
     try:
         return change_from_kinesis(payload, arn, sequence)
     except MalformedRecord as error:
-        return Unreadable(_json_or_bytes(payload), error, sequence, "")
+        record = _json_or_bytes(payload)
+        return Unreadable(record, error, sequence, _table_or_empty(record), arn, Wire.KINESIS)
 
 
 def change_from_kinesis(payload: bytes, arn: str, sequence: SequenceNumber) -> Change:
@@ -166,13 +178,15 @@ def change_from_kinesis(payload: bytes, arn: str, sequence: SequenceNumber) -> C
         micros_per_unit = {"MICROSECOND": 1, "MILLISECOND": 1000}[precision]
     except (KeyError, TypeError):
         raise MalformedRecord(f"dynamodb.ApproximateCreationDateTimePrecision is {precision!r:.40}") from None
-    return _change(record, facts, Stream.kinesis(arn, table), sequence, micros_per_unit)
+    return _change(record, facts, Stream.kinesis(arn, table), sequence, micros_per_unit, Wire.KINESIS)
 
 
-def change_from_stream_record(record: Mapping[str, Any], stream: Stream, *, micros_per_unit: int = 1_000_000) -> Change:
+def change_from_stream_record(
+    record: Mapping[str, Any], stream: Stream, *, micros_per_unit: int = 1_000_000, wire: Wire = Wire.LAMBDA
+) -> Change:
     """The change of a record of DynamoDB Streams, as Lambda or GetRecords give it.
 
-    `micros_per_unit`: of `ApproximateCreationDateTime` where it is a number.
+    `micros_per_unit`: of `ApproximateCreationDateTime` where it is a number; `wire`: the shape it was received in.
 
     Raises:
         MalformedRecord: it is no such record.
@@ -182,11 +196,16 @@ def change_from_stream_record(record: Mapping[str, Any], stream: Stream, *, micr
         sequence = SequenceNumber.parse(facts.get("SequenceNumber"))
     except MalformedRecord as error:
         raise error.under("dynamodb", "SequenceNumber") from None
-    return _change(record, facts, stream, sequence, micros_per_unit)
+    return _change(record, facts, stream, sequence, micros_per_unit, wire)
 
 
 def _change(
-    record: Mapping[str, Any], facts: Mapping[str, Any], stream: Stream, sequence: SequenceNumber, micros_per_unit: int
+    record: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    stream: Stream,
+    sequence: SequenceNumber,
+    micros_per_unit: int,
+    wire: Wire,
 ) -> Change:
     try:
         operation = Operation(record.get("eventName"))  # type: ignore[arg-type]  # a wrong one raises ValueError
@@ -212,7 +231,9 @@ def _change(
         created_micros=_micros(facts.get("ApproximateCreationDateTime"), micros_per_unit),
         expired=operation is Operation.REMOVE and isinstance(user, Mapping) and _is_ttl(user),
         event_id=str(record.get("eventID", "")),
+        is_coarse=stream.minute is None and micros_per_unit > 1,
         record=record,
+        wire=wire,
     )
 
 

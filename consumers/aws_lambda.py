@@ -88,7 +88,7 @@ def _respond(event: Event, context: Context, wiring: Wiring) -> dict[str, Any]:
     records = read_lambda(event)
     for record in records:
         if isinstance(record, Change):
-            wiring.prepare(record.stream, tuple(record.raw_keys))
+            wiring.prepare(record.stream, tuple(record.raw_keys), record.view)
     margin = wiring.settings.deadline_margin_seconds
     deadline = Deadline.after(max(0.0, context.get_remaining_time_in_millis() / 1000 - margin))
     pipeline = wiring.pipeline(time.sleep)

@@ -15,6 +15,7 @@ import typer
 from cdc.errors import CdcError, ConfigError, MappingError
 from cdc.logs import configure_logging
 from cdc.settings import describe, load_settings
+from consumers.tombstones_cli import tombstones_app
 
 __all__ = ["main"]
 
@@ -28,6 +29,7 @@ mappings_app = typer.Typer(help="Check mapping files, and try them on items.", n
 archive_app = typer.Typer(help="Read the archive back, each change once.", no_args_is_help=True)
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(archive_app, name="archive")
+app.add_typer(tombstones_app, name="tombstones")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -48,22 +50,27 @@ def run(
     status_file: Annotated[Path | None, typer.Option(help="Append a JSON line here for each batch.")] = None,
 ) -> None:
     """Consume a table's changes until SIGTERM or Ctrl-C."""
+    from cdc.pipeline import Pipeline
     from cdc.sequence import Stream
     from consumers.kcl.consumer import run as consume
     from consumers.kcl.scheduler import KclSettings
     from consumers.kcl.shard import BatchFacts, Running, ShardSettings
-    from consumers.kcl.streams import check_view, describe_table, watching
+    from consumers.kcl.streams import describe_table, watching
     from consumers.wiring import wire
 
     if (table is None) == (stream_arn is None):
         raise ConfigError("give --table or --stream-arn, one of the two", remedy="cdc run --help")
     settings = load_settings(os.environ)
     configure_logging(settings.log_level)
-    wiring = wire(settings)
     only = Stream.dynamodb(stream_arn) if stream_arn else None
+    wiring = wire(settings)
+    if wiring.dead_letters is None:
+        raise ConfigError(
+            "the consumer has nowhere to keep records that can never be written", remedy="Set CDC_DEAD_LETTER_BUCKET."
+        )
     facts = describe_table(only.table if only else str(table))
-    check_view(facts, wiring.mappings.of(facts.name))
-    wiring.prepare(only or facts.streams[-1], facts.keys)
+    for stream in (only,) if only else reversed(facts.streams):  # the newest first: an older one is welcome after it
+        wiring.prepare(stream, facts.keys, facts.view)
     running = Running()
     lock = threading.Lock()
 
@@ -89,11 +96,15 @@ def run(
     def sleep(seconds: float) -> None:
         running.stop.wait(seconds)
 
+    def pipeline_for(stream: Stream) -> Pipeline:
+        wiring.prepare(stream, facts.keys)
+        return wiring.pipeline(sleep, observe_sink, age_limited=True)
+
     consume(
         _kcl_settings(KclSettings, settings),
         ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
         (lambda: (only,)) if only else watching(facts.name, facts.streams),
-        lambda _stream: wiring.pipeline(sleep, observe_sink),
+        pipeline_for,
         running=running,
         observe=observe,
     )

@@ -7,11 +7,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from cdc.attributes import RawItem
+from cdc.change import StreamView
 from cdc.dead_letters import Keeping, S3DeadLetters
+from cdc.deadline import Clock, Deadline
 from cdc.document import CompiledMapping, compile_mapping
+from cdc.duration import seconds
 from cdc.errors import ConfigError
 from cdc.mapping import Mappings, TableMapping, load_mappings
 from cdc.pipeline import Pipeline
@@ -19,9 +25,14 @@ from cdc.retry import Retrying
 from cdc.sequence import Stream
 from cdc.settings import Settings
 from cdc.sinks import Sink
+from cdc.sinks.age_limit import AgeLimit
+from cdc.sinks.breaker import Breaker
 from cdc.sinks.client import NO_CREDENTIALS, assumed, opensearch_client
+from cdc.sinks.conflicts import ConflictAlarm
+from cdc.sinks.current import Current
 from cdc.sinks.fanout import Fanout
 from cdc.sinks.observed import Observe, Observed
+from cdc.table import DynamoDBItems, Items
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -51,25 +62,38 @@ class Wiring:
     targets: Targets | None
     archive_client: S3Client | None
     dead_letters: S3DeadLetters | None
+    items: Items
+    clock: Clock = time.monotonic
+    now: Callable[[], float] = time.time
     compiled: dict[str, CompiledMapping] = field(default_factory=dict)
+    _prepared: set[tuple[str, str]] = field(default_factory=set)
 
-    def prepare(self, stream: Stream, keys: Sequence[str]) -> None:
-        """Check the table's mapping against its key attributes, and find or make its indices. Once a stream.
+    def prepare(self, stream: Stream, keys: Sequence[str], view: StreamView | None = None) -> None:
+        """Check the table's mapping against its key attributes and the stream's view, find or make its indices, and
+        have them remember the stream. Once a stream and table.
 
         Raises:
-            ConfigError: no mapping names the table, or it does not fit its keys.
+            ConfigError: no mapping names the table, it does not fit its keys or the view, or an index holds what this
+                stream would rank below.
             SinkMisconfigured: an index can't be made.
             SinkUnavailable: OpenSearch is out of reach.
         """
-        if stream.table not in self.compiled:
-            mapping = self.mappings.of(stream.table) if self.functions is None else self._mapping_or_none(stream.table)
-            # a record does not say which key is the partition key: the order of their names is known everywhere
-            compiled = compile_mapping(mapping, stream.table, sorted(keys))
-            if self.opensearch is not None and self.targets is not None:
-                from cdc.sinks.indices import prepare
+        if (stream.arn, stream.table) in self._prepared:
+            return
+        compiled = self.compiled.get(stream.table) or self._compile(stream.table, keys)
+        if view is not None:
+            _check_view(view, compiled.mapping, stream)
+        if self.opensearch is not None and self.targets is not None:
+            from cdc.sinks.indices import prepare
 
-                prepare(self.opensearch, compiled, stream, self.targets)
-            self.compiled[stream.table] = compiled
+            prepare(self.opensearch, compiled, stream, self.targets, self.now)
+        self.compiled[stream.table] = compiled
+        self._prepared.add((stream.arn, stream.table))
+
+    def _compile(self, table: str, keys: Sequence[str]) -> CompiledMapping:
+        mapping = self.mappings.of(table) if self.functions is None else self._mapping_or_none(table)
+        # a record does not say which key is the partition key: the order of their names is known everywhere
+        return compile_mapping(mapping, table, sorted(keys))
 
     def _mapping_or_none(self, table: str) -> TableMapping:
         """With functions of the user's a table needs no mapping."""
@@ -78,50 +102,85 @@ class Wiring:
         except ConfigError:
             return TableMapping(table=table, source="the functions")
 
-    def pipeline(self, sleep: Sleep = time.sleep, observe: Observe = _nobody) -> Pipeline:
-        """A pipeline for one shard, or for one invocation. `sleep` is how it waits between attempts; `observe` is told
-        what became of changes in each sink."""
+    def pipeline(self, sleep: Sleep = time.sleep, observe: Observe = _nobody, *, age_limited: bool = False) -> Pipeline:
+        """A pipeline for one shard, or for a Lambda's invocations. `sleep` is how it waits between attempts; `observe`
+        is told what became of changes in each sink. `age_limited`: what is deferred for too long becomes a dead letter
+        (for Lambda the event source mapping does this)."""
+
+        def durable(sink: Sink) -> Sink:
+            return self._durable(sink, sleep, observe, age_limited=age_limited)
+
         sinks: list[Sink] = []
         if self.opensearch is not None and self.targets is not None:
-            from cdc.sinks.opensearch import OpenSearchSink
-
-            sinks.append(
-                OpenSearchSink(
-                    client=self.opensearch,
-                    mapping_of=self.compiled.__getitem__,
-                    targets=self.targets,
-                    max_bytes=self.settings.bulk_bytes,
-                    max_count=self.settings.bulk_count,
-                    timeout_seconds=self.settings.opensearch_timeout_seconds,
-                )
-            )
+            sinks.append(self._index(self.opensearch, self.targets))
         if self.functions is not None:
             sinks.append(self.functions)
+        archive = self._archive()
         return Pipeline(
-            Fanout(tuple(self._durable(sink, sleep, observe) for sink in sinks), self._archive(sleep, observe)),
+            Fanout(tuple(durable(sink) for sink in sinks), None if archive is None else durable(archive)),
             self.dead_letters,
         )
 
-    def _durable(self, sink: Sink, sleep: Sleep, observe: Observe) -> Sink:
-        retrying = Retrying(sink, wait_max_seconds=self.settings.retry_wait_max_seconds, sleep=sleep)
-        return Observed(Keeping(retrying, self.dead_letters), observe)
+    def _durable(self, sink: Sink, sleep: Sleep, observe: Observe, *, age_limited: bool) -> Sink:
+        """What stands around every sink, from the inside out."""
+        sink = Retrying(sink, wait_max_seconds=self.settings.retry_wait_max_seconds, sleep=sleep)
+        sink = ConflictAlarm(sink, started=self.now())
+        if self.settings.on_mass_reject == "hold":
+            sink = Breaker(sink)
+        if age_limited:
+            sink = AgeLimit(sink, seconds(self.settings.defer_max_age), clock=self.clock, now=self.now)
+        return Observed(Keeping(sink, self.dead_letters, self._utc), observe)
 
-    def _archive(self, sleep: Sleep, observe: Observe) -> Sink | None:
+    def _utc(self) -> datetime:
+        return datetime.fromtimestamp(self.now(), UTC)
+
+    def _index(self, client: OpenSearch, targets: Targets) -> Sink:
+        from cdc.sinks.opensearch import OpenSearchSink
+
+        sink = OpenSearchSink(
+            client=client,
+            mapping_of=self.compiled.__getitem__,
+            targets=targets,
+            max_bytes=self.settings.bulk_bytes,
+            max_count=self.settings.bulk_count,
+            timeout_seconds=self.settings.opensearch_timeout_seconds,
+            accept_milliseconds=self.settings.kinesis_precision == "millisecond",
+        )
+        return Current(sink, self.items)
+
+    def _archive(self) -> Sink | None:
         if self.archive_client is None or self.settings.archive_bucket is None:
             return None
         from cdc.sinks.s3 import S3Archive
 
-        return self._durable(
-            S3Archive(
-                self.archive_client,
-                self.settings.archive_bucket,
-                lambda table: self.compiled[table].mapping,
-                prefix=self.settings.archive_prefix,
-                kms_key=self.settings.archive_kms_key,
-            ),
-            sleep,
-            observe,
+        return S3Archive(
+            self.archive_client,
+            self.settings.archive_bucket,
+            lambda table: self.compiled[table].mapping,
+            prefix=self.settings.archive_prefix,
+            kms_key=self.settings.archive_kms_key,
         )
+
+
+def _check_view(view: StreamView, mapping: TableMapping, stream: Stream) -> None:
+    """Does the stream carry what the mapping compares?"""
+    if view is not StreamView.NEW_AND_OLD_IMAGES and any(document.unless_only for document in mapping.documents):
+        raise ConfigError(
+            f"{mapping.source}: unless_only compares both images; the stream of {stream.table} has the view {view}",
+            remedy="Disable the stream and enable it with NEW_AND_OLD_IMAGES: the old one is read to its end all the "
+            "same. Or take unless_only out.",
+        )
+
+
+class _LazyItems:
+    """Items by a client that is made at the first read: most streams never need one."""
+
+    def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
+        return self._items.read(table, keys, deadline)
+
+    @cached_property
+    def _items(self) -> Items:
+        return DynamoDBItems(_client("dynamodb", None))
 
 
 def wire(settings: Settings, *, functions: Sink | None = None) -> Wiring:
@@ -157,16 +216,18 @@ def wire(settings: Settings, *, functions: Sink | None = None) -> Wiring:
         from cdc.sinks.indices import Targets
 
         opensearch, targets = opensearch_client(settings), Targets()
-    archive = _s3(settings.archive_role_arn) if settings.archive_bucket else None
+    archive = _client("s3", settings.archive_role_arn) if settings.archive_bucket else None
     letters = (
-        S3DeadLetters(_s3(None), settings.dead_letter_bucket, settings.dead_letter_prefix, settings.archive_kms_key)
+        S3DeadLetters(
+            _client("s3", None), settings.dead_letter_bucket, settings.dead_letter_prefix, settings.archive_kms_key
+        )
         if settings.dead_letter_bucket
         else None
     )
-    return Wiring(settings, mappings, functions, opensearch, targets, archive, letters)
+    return Wiring(settings, mappings, functions, opensearch, targets, archive, letters, _LazyItems())
 
 
-def _s3(role_arn: str | None) -> Any:
+def _client(service: Literal["s3", "dynamodb"], role_arn: str | None) -> Any:
     import boto3
     from botocore.config import Config
 
@@ -176,7 +237,7 @@ def _s3(role_arn: str | None) -> Any:
     if role_arn:
         session = assumed(session, role_arn)
     return session.client(
-        "s3",
+        service,
         config=Config(
             s3={"addressing_style": "auto"},
             retries={"mode": "standard", "total_max_attempts": 1},

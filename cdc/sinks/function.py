@@ -51,10 +51,10 @@ class FunctionSink:
         """Run the functions until one defers its change; what lies behind it is Deferred untried."""
         outcomes: list[Outcome] = []
         for change in changes:
-            outcome = Deferred("the deadline has passed") if deadline.expired else self._call(change)
+            outcome = Deferred("the deadline has passed", tried=False) if deadline.expired else self._call(change)
             outcomes.append(outcome)
             if isinstance(outcome, Deferred):
-                behind = Deferred("behind a deferred change", outcome.wait_seconds)
+                behind = Deferred("behind a deferred change", outcome.wait_seconds, tried=False)
                 return [*outcomes, *[behind] * (len(changes) - len(outcomes))]
         return outcomes
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from cdc.document import CompiledMapping
+from cdc.duration import seconds
 from cdc.errors import SinkMisconfigured, SinkUnavailable
 from cdc.mapping import TOMBSTONE_FIELD
+from cdc.sinks.provenance import admit
+from cdc.sinks.tombstones import ALIVE, hide_tombstones
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -36,6 +41,7 @@ class Targets:
     def __init__(self, aliased: Mapping[str, bool] | None = None) -> None:
         self._aliased: dict[str, bool] = dict(aliased or {})
         self._verified: set[str] = set()
+        self.version_ties: Counter[str] = Counter()
 
     def add(self, index: str, *, aliased: bool) -> None:
         """Note that `index` is there, and whether it is an alias."""
@@ -56,6 +62,12 @@ class Targets:
     def verified(self, index: str) -> None:
         """It honours external versions."""
         self._verified.add(index)
+
+    def tie(self, index: str) -> None:
+        """Two records of one item have equal versions; counted in `version_ties`, said once."""
+        if not self.version_ties[index]:
+            log.warning("two records of one item have equal versions in %s: applied in the order of arrival", index)
+        self.version_ties[index] += 1
 
 
 def index_body(body: Mapping[str, Any], *, tombstones: bool = False) -> dict[str, Any]:
@@ -95,21 +107,28 @@ def _digest(body: Mapping[str, Any]) -> str:
     return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()[:16]
 
 
-def prepare(client: OpenSearch, compiled: CompiledMapping, stream: Stream, targets: Targets) -> None:
-    """Find or make every index that the table's documents go to; note it in `targets`. Once a process and index.
+def prepare(
+    client: OpenSearch,
+    compiled: CompiledMapping,
+    stream: Stream,
+    targets: Targets,
+    now: Callable[[], float] = time.time,
+) -> None:
+    """Find or make every index that the table's documents go to, noted in `targets`; have each remember `stream`.
 
     Raises:
+        ConfigError: an index holds what `stream` would rank below.
         SinkMisconfigured: an index can't be made or used; a retry cannot help.
         SinkUnavailable: OpenSearch is out of reach.
     """
     from opensearchpy.exceptions import OpenSearchException
 
     for index, body in compiled.bodies.items():
-        if targets.knows(index):
-            continue
         try:
-            tombstones = index in compiled.tombstoned
-            targets.add(index, aliased=_find_or_make(client, index, body, stream, tombstones=tombstones))
+            if not targets.knows(index):
+                tombstones = index in compiled.tombstoned
+                targets.add(index, aliased=_find_or_make(client, index, body, tombstones=tombstones))
+            admit(client, index, stream, now)
         except OpenSearchException as error:
             status = getattr(error, "status_code", None)
             if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429):
@@ -131,19 +150,15 @@ def _remedy(status: int, source: str) -> str:
     return f"Check `index` and `body` in {source}."
 
 
-def _find_or_make(client: OpenSearch, index: str, body: Mapping[str, Any], stream: Stream, *, tombstones: bool) -> bool:
-    if client.indices.exists_alias(name=index):
+def _find_or_make(client: OpenSearch, index: str, body: Mapping[str, Any], *, tombstones: bool) -> bool:
+    aliased = bool(client.indices.exists_alias(name=index))
+    if aliased or client.indices.exists(index=index):
         _warn(client, index, body)
-        return True
-    if client.indices.exists(index=index):
-        _warn(client, index, body)
-        return False
+        if tombstones:
+            hide_tombstones(client, index, aliased=aliased)
+        return aliased
     full = index_body(body, tombstones=tombstones)
-    full["mappings"]["_meta"]["cdc"]["tables"] = {stream.table: {"arn": stream.table_arn, "stream": stream.arn}}
-    alias: dict[str, Any] = (
-        {"filter": {"bool": {"must_not": {"exists": {"field": TOMBSTONE_FIELD}}}}} if tombstones else {}
-    )
-    full["aliases"] = {**full.get("aliases", {}), index: alias}
+    full["aliases"] = {**full.get("aliases", {}), index: ALIVE if tombstones else {}}
     from opensearchpy.exceptions import RequestError
 
     try:
@@ -159,7 +174,7 @@ def _warn(client: OpenSearch, index: str, body: Mapping[str, Any]) -> None:
     """Say what of an existing index weakens the promise; nothing of it is changed."""
     for concrete, state in client.indices.get(index=index, params={"flat_settings": "true"}).items():
         settings = state.get("settings", {})
-        if _seconds(settings.get("index.gc_deletes", "60s")) < GC_DELETES_SECONDS:
+        if seconds(settings.get("index.gc_deletes", "60s")) < GC_DELETES_SECONDS:
             log.warning(
                 "%s forgets deletes after %s: set index.gc_deletes to %ds",
                 concrete,
@@ -176,12 +191,3 @@ def _warn(client: OpenSearch, index: str, body: Mapping[str, Any]) -> None:
                 index,
                 concrete,
             )
-
-
-def _seconds(duration: str) -> float:
-    units = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    number = duration.rstrip("abcdefghijklmnopqrstuvwxyz")
-    try:
-        return float(number) * units.get(duration[len(number) :], 1.0)
-    except ValueError:
-        return 0.0

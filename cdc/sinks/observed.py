@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.outcome import Deferred, Outcome
-from cdc.sinks import Sink
+from cdc.sinks.around import Around
 
 __all__ = ["Observe", "Observed"]
 
@@ -18,16 +18,10 @@ Observe = Callable[[str, Counter[str]], None]
 
 
 @dataclass(frozen=True)
-class Observed:
+class Observed(Around):
     """A sink whose outcomes are counted."""
 
-    sink: Sink
     observe: Observe
-
-    @property
-    def name(self) -> str:
-        """The sink's own."""
-        return self.sink.name
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """As the sink's."""
@@ -36,11 +30,3 @@ class Observed:
         if counts:
             self.observe(self.name, counts)
         return outcomes
-
-    def flush(self, deadline: Deadline) -> None:
-        """As the sink's."""
-        self.sink.flush(deadline)
-
-    def close(self) -> None:
-        """As the sink's."""
-        self.sink.close()

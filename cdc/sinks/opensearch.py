@@ -41,7 +41,7 @@ def coalesce(writes: Sequence[Write], send: Send) -> list[Outcome]:
         groups.setdefault((write.index, write.id, write.routing), []).append(position)
     for group in groups.values():
         group.sort(key=lambda position: (writes[position].version, position))
-    outcomes: list[Outcome] = [Superseded()] * len(writes)
+    outcomes: list[Outcome] = [Superseded(explained=True)] * len(writes)
     candidates = list(groups.values())
     while candidates:
         winners = [group.pop() for group in candidates]
@@ -74,6 +74,7 @@ class OpenSearchSink:
     max_bytes: int = 5 * 1024 * 1024
     max_count: int = 1000
     timeout_seconds: float = 30.0
+    accept_milliseconds: bool = False
     name: str = "opensearch"
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
@@ -88,11 +89,29 @@ class OpenSearchSink:
             else:
                 writes += found
                 owners += [position] * len(found)
+        self._count_ties(writes, [changes[position] for position in owners])
         for position, outcome in zip(owners, coalesce(writes, lambda sent: self._send(sent, deadline)), strict=True):
             outcomes[position].append(self._located(outcome, changes[position]))
         return [worst(found) if found else Skipped("no document takes it") for found in outcomes]
 
+    def _count_ties(self, writes: Sequence[Write], changes: Sequence[Change]) -> None:
+        """That a version tells the records of an item apart is inferred, not promised: see when it does not."""
+        seen: dict[tuple[str, str, int], Change] = {}
+        for write, change in zip(writes, changes, strict=True):
+            other = seen.setdefault((write.index, write.id, write.version), change)
+            if other is not change and other.identity != change.identity:
+                self.targets.tie(write.index)
+
     def _writes(self, change: Change) -> tuple[Write, ...] | Rejected:
+        if change.is_coarse and not self.accept_milliseconds:
+            raise SinkMisconfigured(
+                self.name,
+                f"the changes of {change.table} come with times in milliseconds: two changes of an item within one "
+                "could not be ordered",
+                remedy=f"aws dynamodb update-kinesis-streaming-destination --table-name {change.table} "
+                f"--stream-arn {change.stream.arn} --update-kinesis-streaming-configuration "
+                "ApproximateCreationDateTimePrecision=MICROSECOND; or accept it: CDC_KINESIS_PRECISION=millisecond",
+            )
         compiled = self.mapping_of(change.table)
         try:
             return compiled.writes(change)
@@ -151,7 +170,7 @@ class OpenSearchSink:
 
     def _request(self, writes: Sequence[Write], bodies: Sequence[bytes], deadline: Deadline) -> Sequence[Outcome]:
         if deadline.expired:
-            return [Deferred("the deadline has passed")] * len(writes)
+            return [Deferred("the deadline has passed", tried=False)] * len(writes)
         from opensearchpy.exceptions import OpenSearchException, SerializationError
 
         unverified = self.targets.unverified(write.index for write in writes)

@@ -32,7 +32,7 @@ class _LostRace(Exception):
 
 
 class S3Archive:
-    """Collects changes, and puts those of each stream into one object when flushed.
+    """Collects changes, and puts those of each stream and table into one object when flushed.
 
     Guarantee: at least once; a replay or a second writer neither duplicates an object nor takes a record out of one.
     The object is named by its first record and made only if the name is free; if it is taken, what it holds is
@@ -57,7 +57,7 @@ class S3Archive:
         self._encryption: dict[str, Any] = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
         )
-        self._open: dict[str, tuple[Change, list[bytes]]] = {}
+        self._open: dict[tuple[str, str], tuple[Change, list[bytes]]] = {}
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """Add to the open segments; durable after `flush`."""
@@ -72,16 +72,16 @@ class S3Archive:
             line = line_of(change, tuple(map(split_path, exclude)))
         except (TypeError, AttributeError) as error:
             return Rejected("the record can't be written as a line of the archive", repr(error))
-        self._open.setdefault(change.stream.arn, (change, []))[1].append(line)
+        self._open.setdefault((change.stream.arn, change.table), (change, []))[1].append(line)
         return Applied()
 
     def flush(self, deadline: Deadline) -> None:
         """Put the open segments. What fails stays open, for the next flush."""
-        for stream, (first, lines) in list(self._open.items()):
+        for origin, (first, lines) in list(self._open.items()):
             if deadline.expired:
                 raise SinkUnavailable(self.name, "the deadline has passed before the archive was written")
             self._put(object_name(self._prefix, first), first.table, Segment.of(lines))
-            del self._open[stream]
+            del self._open[origin]
 
     def close(self) -> None:
         """Drop the open segments without writing them."""

@@ -44,8 +44,11 @@ def run(
         ConsumerFailed: a shard could not be handled; nothing of it is acknowledged.
     """
     with sole_worker(settings):
-        jpype = start_jvm(kcl_jars())
         _stop_on_signals(running)
+        jpype = start_jvm(kcl_jars())
+        _stop_on_signals(running)  # once more: the JVM's start replaces the handlers
+        if running.stop.is_set():
+            return
         names: dict[str, Stream] = {}
 
         def shard(stream: Stream, shard_id: str, lease_key: str) -> ShardConsumer:
@@ -84,8 +87,6 @@ def run(
 
 
 def _stop_on_signals(running: Running) -> None:
-    """After the JVM's start, which would replace the handlers."""
-
     def stop(number: int, _frame: object) -> None:
         if running.stop.is_set():
             sys.stderr.write("second signal: ending at once\n")

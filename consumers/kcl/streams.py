@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from cdc.change import StreamView
 from cdc.errors import ConfigError
-from cdc.mapping import TableMapping
 from cdc.sequence import Stream
 
-__all__ = ["TableFacts", "check_view", "describe_table", "streams_of_table", "watching"]
+__all__ = ["TableFacts", "describe_table", "streams_of_table", "watching"]
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +68,8 @@ def describe_table(table: str) -> TableFacts:
 
 
 def streams_of_table(table: str) -> tuple[Stream, ...]:
-    """Every stream of the table that can still be read: a disabled one stays readable for 24 hours (Amazon DynamoDB
-    Developer Guide, "Change data capture for DynamoDB Streams")."""
+    """Every stream of the table that can still be read, the newest last: a disabled one stays readable for 24 hours
+    (Amazon DynamoDB Developer Guide, "Change data capture for DynamoDB Streams")."""
     import boto3
 
     client = boto3.client("dynamodbstreams")
@@ -79,26 +78,8 @@ def streams_of_table(table: str) -> tuple[Stream, ...]:
     while True:
         found += [Stream.dynamodb(stream["StreamArn"]) for stream in page["Streams"]]
         if "LastEvaluatedStreamArn" not in page:
-            return tuple(found)
+            return tuple(sorted(found, key=lambda stream: stream.label))
         page = client.list_streams(TableName=table, ExclusiveStartStreamArn=page["LastEvaluatedStreamArn"])
-
-
-def check_view(facts: TableFacts, mapping: TableMapping) -> None:
-    """Does the stream carry what the mapping needs?
-
-    Raises:
-        ConfigError: it does not.
-    """
-    remedy = "Disable the stream and enable it with NEW_AND_OLD_IMAGES: the old one is read to its end all the same."
-    if not facts.view.has_new_image:
-        raise ConfigError(
-            f"the stream of {facts.name} has the view {facts.view}: there is nothing to index", remedy=remedy
-        )
-    if not facts.view.has_old_image and any(document.unless_only for document in mapping.documents):
-        raise ConfigError(
-            f"{mapping.source}: unless_only compares both images; the stream of {facts.name} has the view {facts.view}",
-            remedy=remedy,
-        )
 
 
 def watching(table: str, first: Sequence[Stream]) -> Callable[[], Sequence[Stream]]:

@@ -1,0 +1,26 @@
+"""Durations as people write them: 90s, 15m, 18h, 2d."""
+
+from __future__ import annotations
+
+import re
+
+from cdc.errors import ConfigError
+
+__all__ = ["DURATION", "seconds"]
+
+DURATION = r"^[0-9]+(\.[0-9]+)?(nanos|micros|ms|s|m|h|d)$"
+"""What OpenSearch takes too (OpenSearch documentation, "Time units")."""
+
+_UNITS = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(duration: str) -> float:
+    """The seconds of a duration.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not re.fullmatch(DURATION, duration):
+        raise ConfigError(f"{duration!r} is no duration", remedy="Write a number and a unit: 90s, 15m, 18h or 2d.")
+    number = duration.rstrip("abcdefghijklmnopqrstuvwxyz")
+    return float(number) * _UNITS[duration[len(number) :]]

@@ -1,0 +1,174 @@
+"""What stands around a sink: the breaker, the age limit, the alarm on conflicts, the item read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from cdc import Applied, Change, Deadline, Deferred, Outcome, Rejected, Skipped, Superseded
+from cdc.attributes import RawItem, encode_item
+from cdc.change import StreamView
+from cdc.errors import SinkUnavailable
+from cdc.sinks.age_limit import AgeLimit
+from cdc.sinks.breaker import Breaker
+from cdc.sinks.conflicts import ConflictAlarm
+from cdc.sinks.current import Current
+from cdc.testing import MemorySink, ScriptedSink, SimulatedClock, change
+
+CREATED = 1768469400.0
+REFUSED = Rejected("OpenSearch: 400 mapper_parsing_exception")
+
+
+def changes(count: int, **facts: Any) -> list[Change]:
+    return [change({"pk": f"k{number}"}, None, {"n": number}, sequence=number + 1, **facts) for number in range(count)]
+
+
+def kinds(outcomes: Sequence[Outcome]) -> list[type[Outcome]]:
+    return [type(outcome) for outcome in outcomes]
+
+
+def scripted(answer: Callable[[int], Outcome]) -> ScriptedSink:
+    return ScriptedSink(lambda one: answer(int(one.keys["pk"][1:])))
+
+
+def test_a_whole_batch_rejected_for_one_cause_is_held() -> None:
+    outcomes = Breaker(scripted(lambda _: REFUSED)).write(changes(20), Deadline.after(1))
+    assert kinds(outcomes) == [Deferred] * 20
+
+
+def test_a_small_batch_is_rejected_as_it_is() -> None:
+    outcomes = Breaker(scripted(lambda _: REFUSED)).write(changes(19), Deadline.after(1))
+    assert outcomes == [REFUSED] * 19
+
+
+def test_a_batch_rejected_for_several_causes_is_no_mass() -> None:
+    breaker = Breaker(scripted(lambda number: REFUSED if number % 2 else Rejected("another")))
+    assert kinds(breaker.write(changes(40), Deadline.after(1))) == [Rejected] * 40
+
+
+def test_a_hundred_rejections_in_a_row_are_held_however_they_are_cut() -> None:
+    breaker = Breaker(scripted(lambda _: REFUSED))
+    outcomes = [outcome for one in changes(120) for outcome in breaker.write([one], Deadline.after(1))]
+    assert kinds(outcomes) == [Rejected] * 99 + [Deferred] * 21
+
+
+def test_a_change_that_is_accepted_ends_the_run() -> None:
+    breaker = Breaker(scripted(lambda number: Applied() if number == 90 else REFUSED))
+    outcomes = [outcome for one in changes(180) for outcome in breaker.write([one], Deadline.after(1))]
+    assert Deferred not in kinds(outcomes)
+
+
+def test_what_is_skipped_counts_neither_way() -> None:
+    breaker = Breaker(scripted(lambda number: Skipped() if number % 2 else REFUSED))
+    assert kinds(breaker.write(changes(40), Deadline.after(1))) == [Deferred, Skipped] * 20
+
+
+def test_a_held_shard_goes_on_once_the_cause_is_mended(caplog: pytest.LogCaptureFixture) -> None:
+    mended: list[bool] = []
+    breaker = Breaker(scripted(lambda _: Applied() if mended else REFUSED))
+    assert kinds(breaker.write(changes(30), Deadline.after(1))) == [Deferred] * 30
+    assert kinds(breaker.write(changes(30), Deadline.after(1))) == [Deferred] * 30
+    mended.append(True)
+    assert breaker.write(changes(30), Deadline.after(1)) == [Applied()] * 30
+    assert sum("CDC_ON_MASS_REJECT" in record.message for record in caplog.records) == 1
+
+
+def limited(sink: ScriptedSink, clock: SimulatedClock) -> AgeLimit:
+    return AgeLimit(sink, max_age_seconds=18 * 3600, tried_seconds=600, clock=clock, now=clock)
+
+
+def test_what_is_old_and_has_been_tried_for_ten_minutes_is_rejected() -> None:
+    clock = SimulatedClock(CREATED + 18 * 3600)
+    sink = limited(scripted(lambda _: Deferred("busy")), clock)
+    assert kinds(sink.write(changes(1), Deadline.after(1))) == [Deferred]
+    clock.sleep(599)
+    assert kinds(sink.write(changes(1), Deadline.after(1))) == [Deferred]
+    clock.sleep(1)
+    (outcome,) = sink.write(changes(1), Deadline.after(1))
+    assert isinstance(outcome, Rejected)
+    assert outcome.cause == "deferred_too_long: busy"
+
+
+def test_what_is_young_is_deferred_however_long_it_has_been_tried() -> None:
+    clock = SimulatedClock(CREATED)
+    sink = limited(scripted(lambda _: Deferred("busy")), clock)
+    for _ in range(17):
+        assert kinds(sink.write(changes(1), Deadline.after(1))) == [Deferred]
+        clock.sleep(3600)
+
+
+def test_a_passing_fault_does_not_spill_old_records() -> None:
+    clock = SimulatedClock(CREATED + 20 * 3600)
+    answers: Iterator[Outcome] = iter([Deferred("busy"), Applied(), Deferred("busy")])
+    sink = limited(scripted(lambda _: next(answers)), clock)
+    for expected in (Deferred, Applied, Deferred):
+        assert kinds(sink.write(changes(1), Deadline.after(1))) == [expected]
+        clock.sleep(601)
+
+
+def test_a_change_behind_a_deferred_one_is_not_rejected_untried() -> None:
+    clock = SimulatedClock(CREATED + 20 * 3600)
+    sink = limited(scripted(lambda number: Deferred("busy", tried=number == 0)), clock)
+    sink.write(changes(2), Deadline.after(1))
+    clock.sleep(601)
+    assert kinds(sink.write(changes(2), Deadline.after(1))) == [Rejected, Deferred]
+
+
+@pytest.mark.parametrize(
+    ("started", "outcome", "alarms"),
+    [
+        (CREATED - 1, Superseded(), 1),
+        (CREATED - 1, Superseded(explained=True), 0),
+        (CREATED - 1, Applied(), 0),
+        (CREATED + 1, Superseded(), 0),
+    ],
+    ids=["refused by the sink", "coalesced", "applied", "made before the start: a replay"],
+)
+def test_superseded_changes_that_no_replay_explains_are_an_alarm(started: float, outcome: Outcome, alarms: int) -> None:
+    said: list[str] = []
+    sink = ConflictAlarm(scripted(lambda _: outcome), started=started, window=50, alarm=said.append)
+    sink.write(changes(50), Deadline.after(1))
+    assert len(said) == alarms
+
+
+class Table:
+    """Items as they stand now."""
+
+    def __init__(self, items: dict[str, dict[str, Any]], *, failing: bool = False) -> None:
+        self.items = items
+        self.failing = failing
+
+    def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
+        if self.failing:
+            raise SinkUnavailable("table", "throttled", wait_seconds=3)
+        found = [self.items.get(key["pk"]["S"]) for key in keys]
+        return [None if item is None else encode_item(item) for item in found]
+
+
+@pytest.mark.parametrize("view", [StreamView.KEYS_ONLY, StreamView.OLD_IMAGE])
+def test_without_a_new_image_the_item_is_written_as_it_stands_now(view: StreamView) -> None:
+    written: list[Any] = []
+
+    def take(one: Change) -> Outcome:
+        written.append(one.after)
+        return Applied()
+
+    sink = Current(ScriptedSink(take), Table({"k0": {"pk": "k0", "n": 9}}))
+    outcomes = sink.write(changes(2, view=view), Deadline.after(1))
+    assert written == [{"pk": "k0", "n": 9}]
+    assert outcomes == [Applied(), Superseded(explained=True)]
+
+
+def test_a_remove_needs_no_read() -> None:
+    sink = Current(MemorySink(), Table({}, failing=True))
+    removed = change({"pk": "a"}, {"n": 1}, None, view=StreamView.KEYS_ONLY)
+    assert sink.write([removed], Deadline.after(1)) == [Applied()]
+
+
+def test_what_can_not_be_read_is_deferred_and_the_others_go_on() -> None:
+    sink = Current(MemorySink(), Table({}, failing=True))
+    removed = change({"pk": "a"}, {"n": 1}, None, view=StreamView.KEYS_ONLY)
+    outcomes = sink.write([removed, *changes(1, view=StreamView.KEYS_ONLY)], Deadline.after(1))
+    assert outcomes == [Applied(), Deferred("table: throttled", 3)]
