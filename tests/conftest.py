@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
 REAL = ("integration", "contract")
+NOT_REAL = ("[memory", "[simulated")
+"""How the names of those tests of a contract go on that need no server."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that talk to real servers carry the marker, by their folder; they run last."""
     for item in items:
-        if Path(item.path).parent.name in REAL:
+        if Path(item.path).parent.name in REAL and not any(name in item.name for name in NOT_REAL):
             item.add_marker(pytest.mark.integration)
     items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
 

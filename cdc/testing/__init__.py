@@ -1,6 +1,44 @@
-"""What users test with too: changes made by hand, and a sink in memory."""
+"""What users test with too: changes made by hand, sinks in memory, simulated tables, streams, consumers, servers."""
 
-from cdc.testing.changes import STREAM_ARN, change, stream_record
+from cdc.testing.changes import STREAM_ARN, change, raw_stream_record, stream_record
+from cdc.testing.clock import SimulatedClock
+from cdc.testing.event_source_mapping import SimulatedEventSourceMapping
+from cdc.testing.faults import Always, Faults, Killed
+from cdc.testing.invocation import SimulatedContext
+from cdc.testing.kcl import SimulatedKcl
+from cdc.testing.kinesis import SimulatedKinesis
+from cdc.testing.leases import Gap, SimulatedStop, SimulatedWorker
 from cdc.testing.memory import MemorySink, ScriptedSink
+from cdc.testing.opensearch import SimulatedOpenSearch
+from cdc.testing.s3 import SimulatedS3, StoredObject
+from cdc.testing.stream import ShardRecord, SimulatedShard, SimulatedStream, adapter_payload
+from cdc.testing.table import SimulatedTable, TableWrite
 
-__all__ = ["STREAM_ARN", "MemorySink", "ScriptedSink", "change", "stream_record"]
+__all__ = [
+    "STREAM_ARN",
+    "Always",
+    "Faults",
+    "Gap",
+    "Killed",
+    "MemorySink",
+    "ScriptedSink",
+    "ShardRecord",
+    "SimulatedClock",
+    "SimulatedContext",
+    "SimulatedEventSourceMapping",
+    "SimulatedKcl",
+    "SimulatedKinesis",
+    "SimulatedOpenSearch",
+    "SimulatedS3",
+    "SimulatedShard",
+    "SimulatedStop",
+    "SimulatedStream",
+    "SimulatedTable",
+    "SimulatedWorker",
+    "StoredObject",
+    "TableWrite",
+    "adapter_payload",
+    "change",
+    "raw_stream_record",
+    "stream_record",
+]

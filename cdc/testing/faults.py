@@ -6,7 +6,11 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 
-__all__ = ["Faults"]
+__all__ = ["Always", "Faults", "Killed"]
+
+
+class Killed(BaseException):
+    """The process dies here: nothing in it may catch this and go on."""
 
 
 class Faults:
@@ -40,3 +44,18 @@ class Faults:
     def pick(self, low: int, high: int) -> int:
         """A number from `low` to `high`, both included."""
         return self._chance.randint(low, high)
+
+
+class Always(Faults):
+    """Fails in one way, at each call that can fail in it: for a test of that failure."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(seed=0)
+        self._kind = kind
+
+    def draw(self, place: str, kinds: Mapping[str, float]) -> str | None:
+        """That kind, if it is among `kinds`. Counted as `place: kind`."""
+        if self._off or self._kind not in kinds:
+            return None
+        self.counts[f"{place}: {self._kind}"] += 1
+        return self._kind

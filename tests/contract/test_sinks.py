@@ -1,4 +1,4 @@
-"""What every sink promises, asked of each: the one in memory, OpenSearch and S3."""
+"""What every sink promises, asked of each: the one in memory, OpenSearch and S3, real and simulated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cdc.outcome import settled
 from cdc.sinks.indices import Targets, prepare
 from cdc.sinks.opensearch import OpenSearchSink
 from cdc.sinks.s3 import S3Archive
-from cdc.testing import MemorySink, change
+from cdc.testing import MemorySink, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change
 
 
 @dataclass
@@ -27,12 +27,14 @@ class Destination:
     holds: Callable[[], Any]
 
 
-@pytest.fixture(params=["memory", "opensearch", "s3"])
+@pytest.fixture(params=["memory", "simulated opensearch", "simulated s3", "opensearch", "s3"])
 def destination(request: pytest.FixtureRequest) -> Destination:
     maker: Callable[[pytest.FixtureRequest], Destination] = {
         "memory": _memory,
-        "opensearch": _opensearch,
-        "s3": _s3,
+        "simulated opensearch": lambda _: _index(SimulatedOpenSearch(SimulatedClock()), "orders"),
+        "simulated s3": lambda _: _archive(SimulatedS3(SimulatedClock(), page_size=2), "archive"),
+        "opensearch": lambda asked: _index(asked.getfixturevalue("opensearch"), asked.getfixturevalue("index")),
+        "s3": lambda asked: _archive(asked.getfixturevalue("aws")("s3"), asked.getfixturevalue("bucket")),
     }[request.param]
     return maker(request)
 
@@ -42,8 +44,7 @@ def _memory(_request: pytest.FixtureRequest) -> Destination:
     return Destination(lambda: sink, lambda: sink.items)
 
 
-def _opensearch(request: pytest.FixtureRequest) -> Destination:
-    client, index = request.getfixturevalue("opensearch"), request.getfixturevalue("index")
+def _index(client: Any, index: str) -> Destination:
     compiled = compile_mapping(
         parse_mapping(f"table: shop\ndocuments: [{{index: {index}}}]", source="shop.yml"), "shop", ["pk"]
     )
@@ -58,8 +59,7 @@ def _opensearch(request: pytest.FixtureRequest) -> Destination:
     return Destination(lambda: OpenSearchSink(client, lambda _table: compiled, targets), holds)
 
 
-def _s3(request: pytest.FixtureRequest) -> Destination:
-    bucket, client = request.getfixturevalue("bucket"), request.getfixturevalue("aws")("s3")
+def _archive(client: Any, bucket: str) -> Destination:
     mapping = parse_mapping("table: shop", source="shop.yml")
     return Destination(
         lambda: S3Archive(client, bucket, lambda _table: mapping),
