@@ -200,8 +200,11 @@ def _keys(client: S3Client, bucket: str, prefix: str, table: str | None) -> Iter
             key = entry["Key"]
             if not key.endswith(SUFFIX):
                 continue
-            label, sequence, _ = key.rsplit("/", 1)[1].rsplit("-", 2)
-            yield key[len(prefix) :].split("/")[1], label, int(sequence), key
+            match key.rsplit("/", 1)[1].rsplit("-", 2):
+                case [label, sequence, _] if sequence.isdecimal():
+                    yield key[len(prefix) :].split("/")[1], label, int(sequence), key
+                case _:
+                    raise MalformedRecord(f"s3://{bucket}/{key} is no object of an archive: move it away")
 
 
 def _each_once(client: S3Client, bucket: str, keys: Sequence[tuple[str, str, int, str]]) -> Iterator[ArchivedChange]:

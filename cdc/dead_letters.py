@@ -1,63 +1,50 @@
-"""Dead letters: rejected records, kept whole, with the reason."""
+"""Dead letters: the sink around a sink that keeps what is rejected, and the stores that hold the letters."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Protocol
-
-import msgspec
-import orjson
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
+from cdc.letter import UNREADABLE_SINK, DeadLetter, letter_of
 from cdc.outcome import Deferred, Outcome, Rejected
 from cdc.sinks import Sink
 from cdc.sources import Record, Unreadable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_sqs.client import SQSClient
 
-__all__ = ["DeadLetter", "DeadLetterStore", "Keeping", "S3DeadLetters", "keep_unreadable", "letter_of"]
+__all__ = [
+    "Announcing",
+    "DeadLetter",
+    "DeadLetterStore",
+    "Keeping",
+    "LetterStore",
+    "S3DeadLetters",
+    "keep_unreadable",
+    "letter_of",
+]
 
 log = logging.getLogger(__name__)
 
-
-class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A rejected record. `record` is the payload as it was received; `detail` may quote its values."""
-
-    identity: str
-    table: str
-    sink: str
-    document: str
-    mapping: str
-    reason: str
-    detail: str
-    kept_at: str
-    stream: str
-    operation: str
-    expired: bool
-    version: int
-    attempts: int
-    record: Any
-
-    @property
-    def name(self) -> str:
-        """By identity, sink and document: a second rejection of the same overwrites the first."""
-        where = sha256(f"{self.sink}\n{self.document}".encode()).hexdigest()[:12]
-        identity = self.identity.replace("/", "_").replace(":", "")
-        return f"table={self.table or 'unknown'}/{identity}-{self.sink}-{where}.json"
+_T = TypeVar("_T")
+_WORKERS = 8
+_REASON_LETTERS = 500
 
 
 class DeadLetterStore(Protocol):
     """Where dead letters are kept."""
 
     def keep(self, letter: DeadLetter) -> None:
-        """Return when the letter is durable.
+        """Return when the letter is durable. Called by several threads at once.
 
         Raises:
             SinkUnavailable: it could not be stored.
@@ -65,25 +52,33 @@ class DeadLetterStore(Protocol):
         ...
 
 
-def letter_of(record: Record, rejected: Rejected, sink: str, now: datetime, attempts: int = 1) -> DeadLetter:
-    """The letter of a record that `sink` rejected."""
-    change = record if isinstance(record, Change) else None
-    return DeadLetter(
-        identity=str(record.identity),
-        table=record.table,
-        sink=sink,
-        document=rejected.document,
-        mapping=rejected.mapping,
-        reason=rejected.cause,
-        detail=rejected.detail,
-        kept_at=now.isoformat(),
-        stream=change.stream.arn if change else "",
-        operation=str(change.operation) if change else "",
-        expired=change.expired if change else False,
-        version=change.version if change else 0,
-        attempts=attempts,
-        record=record.record,
-    )
+class LetterStore(DeadLetterStore, Protocol):
+    """A store whose letters can be found again."""
+
+    def keys(self, table: str | None = None) -> Iterator[str]:
+        """The keys of all letters, or of a table's.
+
+        Raises:
+            SinkUnavailable: the store does not answer.
+        """
+        ...
+
+    def read(self, key: str) -> DeadLetter | None:
+        """The letter of a key; None if there is none (any more).
+
+        Raises:
+            SinkUnavailable: the store does not answer.
+            MalformedRecord: what is there is no letter.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove a letter; one that is gone already is no error.
+
+        Raises:
+            SinkUnavailable: the store does not answer.
+        """
+        ...
 
 
 def _now() -> datetime:
@@ -105,10 +100,10 @@ class Keeping:
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """As the sink's; a Rejected outcome is kept, a rejection that could not be stored is Deferred."""
-        return [
-            _kept(change, outcome, self.name, self.store, self.now) if isinstance(outcome, Rejected) else outcome
-            for change, outcome in zip(changes, self.sink.write(changes, deadline), strict=True)
-        ]
+        outcomes = self.sink.write(changes, deadline)
+        rejected = [(one, why) for one, why in zip(changes, outcomes, strict=True) if isinstance(why, Rejected)]
+        kept = iter(_at_once(lambda entry: _kept(*entry, self.name, self.store, self.now), rejected, self.store))
+        return [next(kept) if isinstance(outcome, Rejected) else outcome for outcome in outcomes]
 
     def flush(self, deadline: Deadline) -> None:
         """As the sink's."""
@@ -119,9 +114,24 @@ class Keeping:
         self.sink.close()
 
 
-def keep_unreadable(record: Unreadable, store: DeadLetterStore | None, now: Callable[[], datetime] = _now) -> Outcome:
-    """Keep a record that is no change: Rejected and kept, or Deferred if it could not be stored."""
-    return _kept(record, Rejected(record.error.message, str(record.error)), "source", store, now)
+def _at_once(keep: Callable[[_T], Outcome], entries: Sequence[_T], store: DeadLetterStore | None) -> list[Outcome]:
+    """A shard of nothing but poison must not wait for one request after the other."""
+    workers = min(getattr(store, "at_once", _WORKERS), len(entries))
+    if workers < 2:
+        return [keep(entry) for entry in entries]
+    with ThreadPoolExecutor(workers, thread_name_prefix="dead-letters") as pool:
+        return list(pool.map(keep, entries))
+
+
+def keep_unreadable(
+    records: Sequence[Unreadable], store: DeadLetterStore | None, now: Callable[[], datetime] = _now
+) -> Sequence[Outcome]:
+    """Keep records that are no changes, many at once: each Rejected and kept, or Deferred if it could not be stored."""
+    return _at_once(
+        lambda record: _kept(record, Rejected(record.error.message, str(record.error)), UNREADABLE_SINK, store, now),
+        records,
+        store,
+    )
 
 
 def _kept(
@@ -130,7 +140,8 @@ def _kept(
     if store is None:
         return Deferred(f"rejected, and there is no dead-letter store: {rejected.cause}")
     try:
-        store.keep(letter_of(record, rejected, sink, now()))
+        for one in (rejected, *rejected.others):
+            store.keep(letter_of(record, one, sink, now()))
     except SinkUnavailable as error:
         return Deferred(f"rejected, and the dead letter could not be stored: {error.message}", error.wait_seconds)
     log.warning("%s: rejected, kept as a dead letter: %s (%s)", sink, rejected.cause, record.identity)
@@ -139,39 +150,129 @@ def _kept(
 
 @dataclass(frozen=True)
 class S3DeadLetters:
-    """Letters as JSON objects in a bucket."""
+    """Letters as JSON objects in a bucket. A letter's key is its name below the prefix."""
 
     client: S3Client
     bucket: str
     prefix: str = "dead-letters"
     kms_key: str | None = None
+    at_once: int = _WORKERS
+    """How many letters are stored at the same time; 1 keeps the order of requests, as a simulation wants."""
 
     def keep(self, letter: DeadLetter) -> None:
-        """Put the letter's object.
-
-        Raises:
-            SinkUnavailable: S3 refused or did not answer.
-        """
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        encryption: dict[str, Any] = (
+        """Put the letter's object; see `DeadLetterStore.keep`."""
+        encryption: Mapping[str, Any] = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key} if self.kms_key else {}
         )
-        try:
-            self.client.put_object(
+        self._asked(
+            lambda: self.client.put_object(
                 Bucket=self.bucket,
-                Key=f"{self.prefix}/{letter.name}",
-                Body=orjson.dumps(msgspec.to_builtins(letter), default=_base64, option=orjson.OPT_INDENT_2),
+                Key=self.object_key(letter.name),
+                Body=letter.to_json(),
                 ContentType="application/json",
                 **encryption,
             )
+        )
+
+    def object_key(self, key: str) -> str:
+        """The name of a letter's object in the bucket."""
+        return f"{self.prefix}/{key}"
+
+    def keys(self, table: str | None = None) -> Iterator[str]:
+        """In the order of their names, listed page by page; see `LetterStore.keys`."""
+        under = self.object_key(f"table={table}/" if table else "table=")
+        token: dict[str, Any] = {}
+        while True:
+            page = self._asked(lambda: self.client.list_objects_v2(Bucket=self.bucket, Prefix=under, **token))
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(self.object_key(""))
+            if not page.get("IsTruncated"):
+                return
+            token["ContinuationToken"] = page["NextContinuationToken"]
+
+    def read(self, key: str) -> DeadLetter | None:
+        """See `LetterStore.read`."""
+        from botocore.exceptions import ClientError
+
+        try:
+            found = self._asked(lambda: self.client.get_object(Bucket=self.bucket, Key=self.object_key(key)))
+        except SinkUnavailable as error:
+            if isinstance(error.__cause__, ClientError) and _code(error.__cause__) in ("NoSuchKey", "404"):
+                return None
+            raise
+        return DeadLetter.from_json(self._asked(found["Body"].read))
+
+    def delete(self, key: str) -> None:
+        """See `LetterStore.delete`."""
+        self._asked(lambda: self.client.delete_object(Bucket=self.bucket, Key=self.object_key(key)))
+
+    def _asked(self, request: Callable[[], Any]) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return request()
         except (BotoCoreError, ClientError) as error:
-            raise SinkUnavailable("dead letters", f"s3://{self.bucket}/{self.prefix}: {error}") from error
+            raise SinkUnavailable(
+                "dead letters",
+                f"s3://{self.bucket}/{self.prefix}: {error}",
+                remedy="Check CDC_DEAD_LETTER_BUCKET, and allow s3:PutObject, s3:GetObject, s3:DeleteObject and "
+                "s3:ListBucket on it.",
+            ) from error
 
 
-def _base64(value: object) -> str:
-    from base64 import b64encode
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
-    return str(value)
+
+@dataclass(frozen=True)
+class Announcing:
+    """A store whose new letters are announced on an SQS queue by a message that points to the object.
+
+    The object is the truth: an announcement that fails is a warning, and the letter is kept all the same. A message
+    never holds anything of the item.
+    """
+
+    store: S3DeadLetters
+    client: SQSClient
+    queue: str
+    """The queue's URL."""
+
+    @property
+    def at_once(self) -> int:
+        """As the store's."""
+        return self.store.at_once
+
+    def keep(self, letter: DeadLetter) -> None:
+        """Store the letter, then announce it; see `DeadLetterStore.keep`."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        self.store.keep(letter)
+        try:
+            self.client.send_message(QueueUrl=self.queue, MessageBody=self._message(letter))
+        except (BotoCoreError, ClientError) as error:
+            log.warning("the dead letter %s is kept but could not be announced: %s", letter.name, error)
+
+    def _message(self, letter: DeadLetter) -> str:
+        return json.dumps(
+            {
+                "kind": "cdc-dead-letter",
+                "bucket": self.store.bucket,
+                "key": self.store.object_key(letter.name),
+                "identity": letter.identity,
+                "table": letter.table,
+                "sink": letter.sink,
+                "reason": letter.reason[:_REASON_LETTERS],
+            }
+        )
+
+    def keys(self, table: str | None = None) -> Iterator[str]:
+        """As the store's."""
+        return self.store.keys(table)
+
+    def read(self, key: str) -> DeadLetter | None:
+        """As the store's."""
+        return self.store.read(key)
+
+    def delete(self, key: str) -> None:
+        """As the store's."""
+        self.store.delete(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["Clock", "Deadline"]
 
@@ -36,6 +36,10 @@ class Deadline:
     def remaining_seconds(self) -> float:
         """Seconds left, never negative; 0 as soon as the work is not wanted any more."""
         return max(0.0, self.at - self.clock()) if self.wanted() else 0.0
+
+    def earlier(self, seconds: float) -> Deadline:
+        """A deadline before this one, so that `seconds` stay for what has to be done after it."""
+        return replace(self, at=self.at - seconds)
 
     @property
     def expired(self) -> bool:

@@ -23,7 +23,8 @@ from cdc.attributes import Item, RawItem, canonical_number, json_item, plain
 from cdc.change import Change, Operation, raw_differences
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
 from cdc.fields import only, rename, without
-from cdc.mapping import TABLE, TOMBSTONE_FIELD, Document, TableMapping, split_path
+from cdc.mapping import TABLE, TOMBSTONE_FIELD, Document, TableMapping, resolved_index, split_path
+from cdc.outcome import Rejected
 from cdc.pattern import Pattern, compile_pattern
 
 __all__ = ["MAX_ID_BYTES", "CompiledMapping", "Delete", "Index", "Write", "compile_mapping", "document_id"]
@@ -132,19 +133,22 @@ class _Owner:
         try:
             return orjson.dumps(document)
         except (TypeError, orjson.JSONEncodeError) as error:
-            raise Reject(f"the document can't be written as JSON: {error}") from error
+            raise Reject("the document can't be written as JSON", detail=str(error)) from error
 
     def _transformed(self, transform: Transform, item: RawItem, change: Change) -> dict[str, Any] | None:
         from cdc.attributes import decode_item
 
         decoded = decode_item(item)
+        name = f"transform {self.document.transform}"
         try:
             document = transform(decoded, change)
-            return None if document is None else plain(document)
-        except Reject:
-            raise
+            if document is None or isinstance(document, Mapping):
+                return None if document is None else plain(document)
+        except Reject as verdict:
+            raise Reject(f"{name} rejected it", detail=verdict.message) from verdict
         except Exception as error:
-            raise Reject(f"transform {self.document.transform} raised:\n{traceback.format_exc()}") from error
+            raise Reject(f"{name} raised {type(error).__name__}", detail=traceback.format_exc()) from error
+        raise Reject(f"{name} returned {type(document).__name__}; it gives a document (a mapping) or None")
 
     def ignores(self, change: Change) -> bool:
         """Did nothing change but what `unless_only` names?"""
@@ -183,15 +187,24 @@ class CompiledMapping:
             owner.index for owner in self.owners if "tombstone" in (owner.document.on_remove, owner.document.on_expiry)
         )
 
-    def writes(self, change: Change) -> tuple[Write, ...]:
+    def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
         """What the change does to documents: one write an index at most; none if no document takes it.
 
-        Raises:
-            MalformedRecord: the item can't be read.
-            Reject: the transform failed, or the item can't be a document.
+        Rejected stands for a document that can't be made of the item, which stops those of no other index.
         """
-        found = (self._write(change, index, owners) for index, owners in self._by_index)
+        found = (self._write_or_rejected(change, index, owners) for index, owners in self._by_index)
         return tuple(write for write in found if write is not None)
+
+    def _write_or_rejected(self, change: Change, index: str, owners: Sequence[_Owner]) -> Write | Rejected | None:
+        try:
+            return self._write(change, index, owners)
+        except MalformedRecord as error:
+            path = ".".join(map(str, error.path))
+            reason, detail = f"the item can't be read at {path}: {error.message}", ""
+        except Reject as error:
+            reason, detail = error.message, error.detail
+        document = f"{index}/{self._id(change, owners[0])}"
+        return Rejected(reason, detail, document=document, mapping=self.mapping.source)
 
     def _write(self, change: Change, index: str, owners: Sequence[_Owner]) -> Write | None:
         before = self._owner_before(change, owners)
@@ -282,7 +295,7 @@ def _compile(document: Document, mapping: TableMapping, table: str) -> _Owner:
     fields = document.fields
     return _Owner(
         document=document,
-        index=document.index.replace(TABLE, table.lower()),
+        index=resolved_index(document.index, table),
         pattern=compile_pattern(document.where),
         transform=_load(document.transform, mapping.source) if document.transform else None,
         include=None if fields.include is None else tuple(map(split_path, fields.include)),

@@ -108,4 +108,11 @@ class Defer(CdcError):
 
 
 class Reject(CdcError):
-    """Raised by a user's function: this change never will succeed; keep it as a dead letter."""
+    """Raised by a user's function: this change never will succeed; keep it as a dead letter.
+
+    `detail` may quote the item: it goes into the dead letter only.
+    """
+
+    def __init__(self, reason: str, *, detail: str = "", remedy: str = "") -> None:
+        super().__init__(reason, remedy=remedy)
+        self.detail = detail

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-__all__ = ["configure_logging"]
+__all__ = ["configure_logging", "json_lines"]
 
 
 class _JsonLines(logging.Formatter):
@@ -22,6 +22,11 @@ class _JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
+
+
+def json_lines() -> logging.Formatter:
+    """Formats a record as a line of JSON."""
+    return _JsonLines()
 
 
 def configure_logging(level: str) -> None:

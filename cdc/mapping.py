@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,8 @@ __all__ = [
     "TableMapping",
     "load_mappings",
     "parse_mapping",
+    "read_mappings",
+    "resolved_index",
     "split_path",
 ]
 
@@ -91,31 +94,39 @@ class Mappings:
 
     files: tuple[TableMapping, ...]
 
-    def of(self, table: str) -> TableMapping:
-        """The mapping of `table`: the file that names it, else the one whose glob fits.
+    def find(self, table: str) -> TableMapping | None:
+        """The mapping of `table`: the file that names it, else the one whose glob fits; None if none does.
 
         Raises:
-            ConfigError: none does, or several globs do.
+            ConfigError: several globs do.
         """
         named = [file for file in self.files if file.table == table]
         fitting = named or [file for file in self.files if file.is_glob and fnmatchcase(table, file.table)]
-        match fitting:
-            case [one]:
-                return one
-            case []:
-                known = ", ".join(file.table for file in self.files) or "none"
-                raise ConfigError(
-                    f"no mapping names the table {table!r} (there are mappings for: {known})",
-                    remedy=f"Add a file with `table: {table}` to the mappings, or detach this table's stream.",
-                )
-        sources = " and ".join(file.source for file in fitting)
-        raise ConfigError(
-            f"the globs of {sources} both fit the table {table!r}", remedy=f"Name it in one file: `table: {table}`."
-        )
+        if len(fitting) > 1:
+            sources = " and ".join(file.source for file in fitting)
+            raise ConfigError(
+                f"the globs of {sources} both fit the table {table!r}", remedy=f"Name it in one file: `table: {table}`."
+            )
+        return fitting[0] if fitting else None
+
+    def of(self, table: str) -> TableMapping:
+        """The mapping of `table`, as `find` has it.
+
+        Raises:
+            ConfigError: none names it, or several globs do.
+        """
+        found = self.find(table)
+        if found is None:
+            known = ", ".join(file.table for file in self.files) or "none"
+            raise ConfigError(
+                f"no mapping names the table {table!r} (there are mappings for: {known})",
+                remedy=f"Add a file with `table: {table}` to the mappings, or detach this table's stream.",
+            )
+        return found
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe, and refuses what YAML allows but nobody means: the same key twice."""
+    """Safe, exact in numbers, and refuses what YAML allows but nobody means: the same key twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -125,6 +136,35 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"the key {name!r} is there twice", problem_mark=key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
+
+
+def _exact_float(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    """A pattern compares by exact value: a float would have rounded it."""
+    text = loader.construct_scalar(node).replace("_", "")
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return loader.construct_yaml_float(node)  # .inf and .nan
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _exact_float)
+
+
+def _with_floats(value: Any) -> Any:
+    """For OpenSearch's own bodies, which are JSON."""
+    match value:
+        case Decimal():
+            return float(value)
+        case dict():
+            return {name: _with_floats(inner) for name, inner in value.items()}
+        case list():
+            return [_with_floats(inner) for inner in value]
+    return value
+
+
+def resolved_index(index: str, table: str) -> str:
+    """The name of the index for `table`."""
+    return index.replace(TABLE, table.lower())
 
 
 def split_path(text: str) -> tuple[str, ...]:
@@ -138,6 +178,14 @@ def load_mappings(paths: Iterable[Path]) -> Mappings:
     Raises:
         MappingError: with every fault of every file.
     """
+    files, problems = read_mappings(paths)
+    if problems:
+        raise MappingError(tuple(problems))
+    return Mappings(tuple(files))
+
+
+def read_mappings(paths: Iterable[Path]) -> tuple[list[TableMapping], list[str]]:
+    """The files that can be read, and every fault of all of them."""
     problems: list[str] = []
     files: list[TableMapping] = []
     for path in _files(paths, problems):
@@ -147,10 +195,7 @@ def load_mappings(paths: Iterable[Path]) -> Mappings:
             problems += error.problems
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"{path}: can't be read: {error}")
-    problems += _across(files)
-    if problems:
-        raise MappingError(tuple(problems))
-    return Mappings(tuple(files))
+    return files, problems + _across(files)
 
 
 def _files(paths: Iterable[Path], problems: list[str]) -> list[Path]:
@@ -182,11 +227,17 @@ def parse_mapping(text: str, *, source: str) -> TableMapping:
     problems: list[str] = []
     _check_shape(tree, TableMapping, "", problems)
     if not problems:
-        mapping = msgspec.structs.replace(msgspec.convert(tree, TableMapping, strict=True), source=source)
+        mapping = msgspec.structs.replace(_converted(tree), source=source)
         problems += _check_meaning(mapping)
     if problems:
         raise MappingError(tuple(f"{source}: {problem}" for problem in problems))
     return mapping
+
+
+def _converted(tree: Any) -> TableMapping:
+    mapping = msgspec.convert(tree, TableMapping, strict=True)
+    documents = tuple(msgspec.structs.replace(one, body=_with_floats(one.body)) for one in mapping.documents)
+    return msgspec.structs.replace(mapping, documents=documents)
 
 
 def _check_shape(tree: Any, kind: Any, at: str, problems: list[str]) -> None:
@@ -237,7 +288,7 @@ def _check_meaning(mapping: TableMapping) -> list[str]:
         problems.append("documents: there are none and archive is false: nothing would be done; remove the file")
     for position, document in enumerate(mapping.documents):
         problems += [f"documents[{position}].{problem}" for problem in _check_document(document, mapping)]
-    problems += _check_shared_indices(mapping.documents)
+    problems += _check_shared_indices(mapping)
     return problems
 
 
@@ -262,6 +313,11 @@ def _check_document(document: Document, mapping: TableMapping) -> list[str]:
         included = {split_path(path)[0] for path in document.fields.include or ()}
         if included and not included - {split_path(path)[0] for path in document.unless_only}:
             problems.append("unless_only: names every included field: no change would ever be sent")
+    problems += [
+        f"body.{name}: is a map of OpenSearch's {name}"
+        for name in ("settings", "mappings", "aliases")
+        if not isinstance(document.body.get(name, {}), dict)
+    ]
     targets = list(document.fields.rename.values())
     problems += [
         f"fields.rename: two fields would be named {name!r}" for name in {n for n in targets if targets.count(n) > 1}
@@ -277,12 +333,16 @@ def _check_document(document: Document, mapping: TableMapping) -> list[str]:
     return problems
 
 
-def _check_shared_indices(documents: Sequence[Document]) -> list[str]:
+def _index_of(document: Document, mapping: TableMapping) -> str:
+    return document.index if mapping.is_glob else resolved_index(document.index, mapping.table)
+
+
+def _check_shared_indices(mapping: TableMapping) -> list[str]:
     """Documents that share an index must agree on what makes a document one: an item has one owner there."""
     problems: list[str] = []
     first: dict[str, tuple[int, Document]] = {}
-    for position, document in enumerate(documents):
-        other_position, other = first.setdefault(document.index, (position, document))
+    for position, document in enumerate(mapping.documents):
+        other_position, other = first.setdefault(_index_of(document, mapping), (position, document))
         problems += [
             f"documents[{position}].{field}: differs from documents[{other_position}], "
             f"which writes to the same index {document.index!r}; make them equal, or use another index"
@@ -303,8 +363,8 @@ def _across(files: Sequence[TableMapping]) -> list[str]:
                 f"{file.source}: table: {file.table!r} has a mapping in {other} already; join the two files"
             )
         for document in file.documents:
-            writer = writers.setdefault(document.index, file)
-            if writer.source != file.source and TABLE not in document.index and TABLE not in document.id:
+            writer = writers.setdefault(_index_of(document, file), file)
+            if writer.source != file.source and TABLE not in document.id:
                 problems.append(
                     f"{file.source}: index: {writer.source} writes to {document.index!r} too; "
                     f'put the table in the index or in the id (id: ["{TABLE}", …])'

@@ -72,6 +72,8 @@ class Rejected:
     document: str = ""
     mapping: str = ""
     kept: bool = False
+    others: tuple[Rejected, ...] = ()
+    """Further documents that the same change was rejected for; each has a dead letter of its own."""
 
 
 Outcome = Applied | Superseded | Skipped | Deferred | Rejected

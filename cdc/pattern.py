@@ -233,4 +233,7 @@ def _compare(comparison: str, bound: Decimal) -> _Test:
 def _number(value: Any, at: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ConfigError(f"{at}: {value!r} is no number")
-    return Decimal(str(value))
+    exact = Decimal(str(value))
+    if not exact.is_finite():
+        raise ConfigError(f"{at}: {value!r} is no number that DynamoDB has")
+    return exact

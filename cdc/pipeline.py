@@ -15,6 +15,8 @@ from cdc.sources import Record, Unreadable
 
 __all__ = ["Pipeline"]
 
+_FLUSH_SECONDS = 10.0
+"""What a batch's writes leave for the flush, at most: a good prefix must be acknowledged though a write hangs."""
 _BEHIND_UNREADABLE = Deferred("an unreadable record before it is not kept yet", tried=False)
 
 
@@ -33,9 +35,11 @@ class Pipeline:
         """
         outcomes: list[Outcome] = []
         changes: list[Change] = []
+        unreadable = [record for record in records if isinstance(record, Unreadable)]
+        kept = iter(keep_unreadable(unreadable, self.dead_letters))
         for record in records:
             if isinstance(record, Unreadable):
-                outcome = keep_unreadable(record, self.dead_letters)
+                outcome = next(kept)
                 if not settled(outcome):
                     behind = [_BEHIND_UNREADABLE] * (len(records) - len(outcomes) - 1)
                     return [*self._merge(outcomes, changes, deadline), outcome, *behind]
@@ -67,7 +71,8 @@ class Pipeline:
         Where the first unsettled record has no sequence number, the nearest before it that has one is named: more
         is delivered again than need be. None at all: SinkUnavailable, so that the whole batch comes again.
         """
-        outcomes = self.write(records, deadline)
+        reserve = min(_FLUSH_SECONDS, deadline.remaining_seconds / 5)
+        outcomes = self.write(records, deadline.earlier(reserve))
         count = leading_settled(outcomes)
         try:
             self.flush(deadline)

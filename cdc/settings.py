@@ -20,7 +20,9 @@ PREFIX = "CDC_"
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that a deployment can set. AWS credentials, region and endpoints (`AWS_ENDPOINT_URL…`) are the SDK's own."""
 
-    mappings: Annotated[str, Meta(description="Mapping files or folders of them, separated by ':'.")] = "mappings"
+    mappings: Annotated[
+        str, Meta(description="Mapping files or folders of them, separated by ':'; none: functions only.")
+    ] = "mappings"
 
     opensearch_endpoint: Annotated[
         str | None, Meta(description="OpenSearch, such as https://search.example.com. Without it nothing is indexed.")
@@ -50,6 +52,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Where rejected records are kept. Without it a rejected record is never acknowledged."),
     ] = None
     dead_letter_prefix: Annotated[str, Meta(description="What the dead letters' names begin with.")] = "dead-letters"
+    dead_letter_queue_url: Annotated[
+        str | None, Meta(description="An SQS queue where each dead letter is announced, by where it is kept.")
+    ] = None
 
     on_mass_reject: Annotated[
         Literal["hold", "dead_letter"],

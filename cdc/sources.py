@@ -219,12 +219,15 @@ def _change(
     except MalformedRecord as error:
         raise error.under("dynamodb", "Keys") from None
     before, after = _image(facts, "OldImage"), _image(facts, "NewImage")
+    view = _view(facts, before, after)
+    if after is None and operation is not Operation.REMOVE and view.has_new_image:
+        raise MalformedRecord(f"the record has none, and its view is {view}", path=("dynamodb", "NewImage"))
     user = record.get("userIdentity")
     return Change(
         operation=operation,
         stream=stream,
         sequence=sequence,
-        view=_view(facts, before, after),
+        view=view,
         raw_keys=keys,
         raw_before=None if operation is Operation.INSERT else before,
         raw_after=None if operation is Operation.REMOVE else after,

@@ -1,24 +1,40 @@
-"""Trying a mapping on an item: which documents it becomes."""
+"""Trying mappings: every fault of the files, and which documents an item becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from json import JSONDecodeError, loads
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from cdc.attributes import decode_item
 from cdc.change import Change, Operation, StreamView
 from cdc.document import Index, compile_mapping
 from cdc.errors import ConfigError, MalformedRecord
 from cdc.fields import refused_name
-from cdc.mapping import load_mappings
+from cdc.mapping import load_mappings, read_mappings
+from cdc.outcome import Rejected
 from cdc.sequence import SequenceNumber, Stream
 
-__all__ = ["documents_of_item"]
+__all__ = ["documents_of_item", "problems_of"]
 
 _STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/{table}/stream/2020-01-01T00:00:00.000"
+
+
+def problems_of(paths: Sequence[Path]) -> tuple[int, list[str]]:
+    """How many mapping files can be read, and every fault of all of them, transforms that can't be loaded included."""
+    files, problems = read_mappings(paths)
+    for mapping in files:
+        for position, document in enumerate(mapping.documents):
+            try:
+                compile_mapping(msgspec.structs.replace(mapping, documents=(document,)), mapping.table)
+            except ConfigError as error:
+                fault = str(error).removeprefix(f"{mapping.source}: ")
+                problems.append(f"{mapping.source}: documents[{position}].{fault}")
+    return len(files), problems
 
 
 def documents_of_item(mapping_file: Path, item_file: Path, keys: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -29,6 +45,8 @@ def documents_of_item(mapping_file: Path, item_file: Path, keys: tuple[str, ...]
     Raises:
         ConfigError: mapping or item can't be read, or don't fit each other.
     """
+    if mapping_file.is_dir():
+        raise ConfigError(f"{mapping_file}: is a folder", remedy="Name one mapping file, such as mappings/shop.yml.")
     (mapping,) = load_mappings([mapping_file]).files
     item = _dynamodb_json(item_file)
     missing = [name for name in keys if name not in item]
@@ -47,6 +65,8 @@ def documents_of_item(mapping_file: Path, item_file: Path, keys: tuple[str, ...]
     )
     documents = []
     for write in compile_mapping(mapping, table, sorted(keys)).writes(change):
+        if isinstance(write, Rejected):
+            raise ConfigError(f"{item_file}: {write.cause}", remedy=write.detail)
         if isinstance(write, Index):
             source = loads(write.source, parse_float=Decimal)
             if (name := refused_name(source)) is not None:

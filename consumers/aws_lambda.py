@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cdc.change import Change
 from cdc.deadline import Deadline
+from cdc.errors import ConfigError
+from cdc.logs import json_lines
 from cdc.settings import Settings, load_settings
 from cdc.sinks.function import FunctionSink
 from cdc.sources import read_lambda
+from consumers.redrive_handler import redrive_handler, redrive_handler_for
 from consumers.wiring import Wiring, wire
 
 if TYPE_CHECKING:
     from cdc.sinks import Sink
 
-__all__ = ["handler", "handler_for"]
+__all__ = ["handler", "handler_for", "redrive_handler", "redrive_handler_for", "respond"]
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def handler(event: Event, context: Context) -> dict[str, Any]:
     Raises:
         ConfigError: the deployment is wrong; nothing of the batch is acknowledged.
     """
-    return _respond(event, context, _wiring())
+    return respond(event, context, _wiring())
 
 
 def handler_for(
@@ -63,7 +65,7 @@ def handler_for(
     wiring = cache(lambda: _wired(sink))
 
     def handle(event: Event, context: Context) -> dict[str, Any]:
-        return _respond(event, context, wiring())
+        return respond(event, context, wiring())
 
     return handle
 
@@ -80,18 +82,28 @@ def _wired(functions: Sink | None) -> Wiring:
 
 
 def _log_level(settings: Settings) -> None:
-    logging.getLogger().setLevel(settings.log_level)
+    root = logging.getLogger()
+    root.setLevel(settings.log_level)
+    for handler in root.handlers:
+        if type(handler).__module__.startswith("awslambdaric"):  # Lambda's own writes plain text
+            handler.setFormatter(json_lines())
     logging.getLogger("opensearch").setLevel(logging.CRITICAL)
 
 
-def _respond(event: Event, context: Context, wiring: Wiring) -> dict[str, Any]:
+def respond(event: Event, context: Context, wiring: Wiring) -> dict[str, Any]:
+    """What `handler` answers, with parts of your own."""
     records = read_lambda(event)
     for record in records:
         if isinstance(record, Change):
             wiring.prepare(record.stream, tuple(record.raw_keys), record.view)
-    margin = wiring.settings.deadline_margin_seconds
-    deadline = Deadline.after(max(0.0, context.get_remaining_time_in_millis() / 1000 - margin))
-    pipeline = wiring.pipeline(time.sleep)
+    margin, left = wiring.settings.deadline_margin_seconds, context.get_remaining_time_in_millis() / 1000
+    if left <= margin:
+        raise ConfigError(
+            f"the function has {left:.1f} s, and CDC_DEADLINE_MARGIN_SECONDS is {margin:g}: nothing could ever be done",
+            remedy="Give the function a timeout of a minute or more, or set a smaller margin.",
+        )
+    deadline = Deadline.after(left - margin, clock=wiring.clock)
+    pipeline = wiring.pipeline()
     try:
         progress = pipeline.process(records, deadline)
     finally:

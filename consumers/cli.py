@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cdc.errors import CdcError, ConfigError, MappingError
+from cdc.errors import CdcError, ConfigError, SinkMisconfigured
 from cdc.logs import configure_logging
 from cdc.settings import describe, load_settings
+from consumers.dead_letters_cli import dead_letters_app
 from consumers.tombstones_cli import tombstones_app
 
 __all__ = ["main"]
@@ -30,6 +31,7 @@ archive_app = typer.Typer(help="Read the archive back, each change once.", no_ar
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")
+app.add_typer(dead_letters_app, name="dead-letters")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -40,7 +42,7 @@ def main() -> None:
         app(standalone_mode=True)
     except CdcError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(2 if isinstance(error, ConfigError | SinkMisconfigured) else 1)
 
 
 @app.command(epilog="Example: cdc run --table shop")
@@ -93,12 +95,9 @@ def run(
     def observe_sink(sink: str, outcomes: Counter[str]) -> None:
         report({"sink": sink, "outcomes": dict(outcomes)})
 
-    def sleep(seconds: float) -> None:
-        running.stop.wait(seconds)
-
     def pipeline_for(stream: Stream) -> Pipeline:
         wiring.prepare(stream, facts.keys)
-        return wiring.pipeline(sleep, observe_sink, age_limited=True)
+        return wiring.pipeline(running.pause, observe_sink, age_limited=True)
 
     consume(
         _kcl_settings(KclSettings, settings),
@@ -149,21 +148,9 @@ def check_mappings(
     as_json: Json = False,
 ) -> None:
     """Name every fault of mapping files, with file and field."""
-    from cdc.document import compile_mapping
-    from cdc.mapping import load_mappings
+    from cdc.trial import problems_of
 
-    problems: list[str] = []
-    count = 0
-    try:
-        mappings = load_mappings(files or [Path("mappings")])
-        count = len(mappings.files)
-        for mapping in mappings.files:
-            try:
-                compile_mapping(mapping, mapping.table)
-            except ConfigError as error:
-                problems.append(str(error))
-    except MappingError as error:
-        problems += error.problems
+    count, problems = problems_of(files or [Path("mappings")])
     if as_json:
         print(json.dumps({"files": count, "problems": problems}, indent=2))
     else:
@@ -217,14 +204,22 @@ def count_archive(
 
 
 def _archived(table: str | None) -> Any:
-    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
 
     from cdc.archive import read_archive
+    from consumers.wiring import aws_client
 
     settings = load_settings(os.environ)
     if settings.archive_bucket is None:
         raise ConfigError("there is no archive", remedy="Set CDC_ARCHIVE_BUCKET.")
-    return read_archive(boto3.client("s3"), settings.archive_bucket, settings.archive_prefix, table)
+    try:
+        client = aws_client("s3", settings.archive_role_arn)
+        yield from read_archive(client, settings.archive_bucket, settings.archive_prefix, table)
+    except (BotoCoreError, ClientError) as error:
+        raise ConfigError(
+            f"the archive s3://{settings.archive_bucket}/{settings.archive_prefix} can't be read: {error}",
+            remedy="Check CDC_ARCHIVE_BUCKET and AWS_REGION, and allow s3:ListBucket and s3:GetObject.",
+        ) from error
 
 
 if __name__ == "__main__":

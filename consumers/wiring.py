@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cdc.attributes import RawItem
 from cdc.change import StreamView
-from cdc.dead_letters import Keeping, S3DeadLetters
+from cdc.dead_letters import Announcing, Keeping, S3DeadLetters
 from cdc.deadline import Clock, Deadline
 from cdc.document import CompiledMapping, compile_mapping
 from cdc.duration import seconds
 from cdc.errors import ConfigError
-from cdc.mapping import Mappings, TableMapping, load_mappings
+from cdc.mapping import TABLE, Mappings, TableMapping, load_mappings
 from cdc.pipeline import Pipeline
 from cdc.retry import Retrying
 from cdc.sequence import Stream
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from cdc.sinks.indices import Targets
 
-__all__ = ["Wiring", "wire"]
+__all__ = ["Wiring", "dead_letters", "wire"]
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +61,20 @@ class Wiring:
     opensearch: OpenSearch | None
     targets: Targets | None
     archive_client: S3Client | None
-    dead_letters: S3DeadLetters | None
+    dead_letters: S3DeadLetters | Announcing | None
     items: Items
     clock: Clock = time.monotonic
     now: Callable[[], float] = time.time
+    sleep: Sleep = time.sleep
     compiled: dict[str, CompiledMapping] = field(default_factory=dict)
     _prepared: set[tuple[str, str]] = field(default_factory=set)
 
-    def prepare(self, stream: Stream, keys: Sequence[str], view: StreamView | None = None) -> None:
+    def prepare(
+        self, stream: Stream, keys: Sequence[str], view: StreamView | None = None, *, remember: bool = True
+    ) -> None:
         """Check the table's mapping against its key attributes and the stream's view, find or make its indices, and
-        have them remember the stream. Once a stream and table.
+        have them remember the stream (but for a redrive: a letter may be of a stream that is long gone). Once a stream
+        and table.
 
         Raises:
             ConfigError: no mapping names the table, it does not fit its keys or the view, or an index holds what this
@@ -86,36 +90,44 @@ class Wiring:
         if self.opensearch is not None and self.targets is not None:
             from cdc.sinks.indices import prepare
 
-            prepare(self.opensearch, compiled, stream, self.targets, self.now)
+            prepare(self.opensearch, compiled, stream, self.targets, self.now, remember=remember)
         self.compiled[stream.table] = compiled
-        self._prepared.add((stream.arn, stream.table))
+        if remember:
+            self._prepared.add((stream.arn, stream.table))
 
     def _compile(self, table: str, keys: Sequence[str]) -> CompiledMapping:
-        mapping = self.mappings.of(table) if self.functions is None else self._mapping_or_none(table)
+        mapping = self.mappings.find(table)
+        if mapping is None:  # with functions of the user's a table needs no mapping
+            mapping = TableMapping(table, source="the functions") if self.functions else self.mappings.of(table)
         # a record does not say which key is the partition key: the order of their names is known everywhere
-        return compile_mapping(mapping, table, sorted(keys))
+        compiled = compile_mapping(mapping, table, sorted(keys))
+        for other in self.compiled.values():
+            for owner in compiled.owners:
+                if owner.index in other.bodies and TABLE not in owner.document.id:
+                    raise ConfigError(
+                        f"{mapping.source}: the tables {other.table!r} and {table!r} both write to {owner.index!r}: "
+                        "items of equal keys would be one document",
+                        remedy=f'Put the table in the id (id: ["{TABLE}", …]), or give each an index of its own.',
+                    )
+        return compiled
 
-    def _mapping_or_none(self, table: str) -> TableMapping:
-        """With functions of the user's a table needs no mapping."""
-        try:
-            return self.mappings.of(table)
-        except ConfigError:
-            return TableMapping(table=table, source="the functions")
-
-    def pipeline(self, sleep: Sleep = time.sleep, observe: Observe = _nobody, *, age_limited: bool = False) -> Pipeline:
-        """A pipeline for one shard, or for a Lambda's invocations. `sleep` is how it waits between attempts; `observe`
-        is told what became of changes in each sink. `age_limited`: what is deferred for too long becomes a dead letter
-        (for Lambda the event source mapping does this)."""
+    def pipeline(
+        self, sleep: Sleep | None = None, observe: Observe = _nobody, *, age_limited: bool = False
+    ) -> Pipeline:
+        """A pipeline for one shard, or for a Lambda's invocations. `sleep` is how it waits between attempts, else as
+        all of the process; `observe` is told what became of changes in each sink. `age_limited`: what is deferred for
+        too long becomes a dead letter (for Lambda the event source mapping does this)."""
+        sleep = sleep or self.sleep
 
         def durable(sink: Sink) -> Sink:
             return self._durable(sink, sleep, observe, age_limited=age_limited)
 
         sinks: list[Sink] = []
         if self.opensearch is not None and self.targets is not None:
-            sinks.append(self._index(self.opensearch, self.targets))
+            sinks.append(Current(self.index(self.opensearch, self.targets, self.compiled.__getitem__), self.items))
         if self.functions is not None:
             sinks.append(self.functions)
-        archive = self._archive()
+        archive = self.archive(sleep)
         return Pipeline(
             Fanout(tuple(durable(sink) for sink in sinks), None if archive is None else durable(archive)),
             self.dead_letters,
@@ -134,21 +146,22 @@ class Wiring:
     def _utc(self) -> datetime:
         return datetime.fromtimestamp(self.now(), UTC)
 
-    def _index(self, client: OpenSearch, targets: Targets) -> Sink:
+    def index(self, client: OpenSearch, targets: Targets, mapping_of: Callable[[str], CompiledMapping]) -> Sink:
+        """The index by these mappings, with nothing around it."""
         from cdc.sinks.opensearch import OpenSearchSink
 
-        sink = OpenSearchSink(
+        return OpenSearchSink(
             client=client,
-            mapping_of=self.compiled.__getitem__,
+            mapping_of=mapping_of,
             targets=targets,
             max_bytes=self.settings.bulk_bytes,
             max_count=self.settings.bulk_count,
             timeout_seconds=self.settings.opensearch_timeout_seconds,
             accept_milliseconds=self.settings.kinesis_precision == "millisecond",
         )
-        return Current(sink, self.items)
 
-    def _archive(self) -> Sink | None:
+    def archive(self, sleep: Sleep = time.sleep) -> Sink | None:
+        """The archive with nothing in it yet and nothing around it; None if there is none."""
         if self.archive_client is None or self.settings.archive_bucket is None:
             return None
         from cdc.sinks.s3 import S3Archive
@@ -159,6 +172,7 @@ class Wiring:
             lambda table: self.compiled[table].mapping,
             prefix=self.settings.archive_prefix,
             kms_key=self.settings.archive_kms_key,
+            sleep=sleep,
         )
 
 
@@ -180,7 +194,7 @@ class _LazyItems:
 
     @cached_property
     def _items(self) -> Items:
-        return DynamoDBItems(_client("dynamodb", None))
+        return DynamoDBItems(aws_client("dynamodb", None))
 
 
 def wire(settings: Settings, *, functions: Sink | None = None) -> Wiring:
@@ -189,11 +203,7 @@ def wire(settings: Settings, *, functions: Sink | None = None) -> Wiring:
     Raises:
         ConfigError: settings or mappings are wrong, or nothing would be done.
     """
-    mappings = (
-        load_mappings(Path(part) for part in settings.mappings.split(":"))
-        if functions is None or Path(settings.mappings.split(":")[0]).exists()
-        else Mappings(())
-    )
+    mappings = Mappings(()) if settings.mappings == "none" else load_mappings(map(Path, settings.mappings.split(":")))
     indexed = any(file.documents for file in mappings.files)
     if indexed and settings.opensearch_endpoint is None:
         raise ConfigError(
@@ -216,18 +226,31 @@ def wire(settings: Settings, *, functions: Sink | None = None) -> Wiring:
         from cdc.sinks.indices import Targets
 
         opensearch, targets = opensearch_client(settings), Targets()
-    archive = _client("s3", settings.archive_role_arn) if settings.archive_bucket else None
-    letters = (
-        S3DeadLetters(
-            _client("s3", None), settings.dead_letter_bucket, settings.dead_letter_prefix, settings.archive_kms_key
-        )
-        if settings.dead_letter_bucket
-        else None
+    archive = aws_client("s3", settings.archive_role_arn) if settings.archive_bucket else None
+    return Wiring(settings, mappings, functions, opensearch, targets, archive, dead_letters(settings), _LazyItems())
+
+
+def dead_letters(settings: Settings) -> S3DeadLetters | Announcing | None:
+    """Where dead letters are kept, and announced if there is a queue; None without a bucket.
+
+    Raises:
+        ConfigError: there are no AWS credentials.
+    """
+    if settings.dead_letter_bucket is None:
+        return None
+    store = S3DeadLetters(
+        aws_client("s3", None), settings.dead_letter_bucket, settings.dead_letter_prefix, settings.archive_kms_key
     )
-    return Wiring(settings, mappings, functions, opensearch, targets, archive, letters, _LazyItems())
+    queue = settings.dead_letter_queue_url
+    return Announcing(store, aws_client("sqs", None), queue) if queue else store
 
 
-def _client(service: Literal["s3", "dynamodb"], role_arn: str | None) -> Any:
+def aws_client(service: Literal["s3", "sqs", "dynamodb"], role_arn: str | None) -> Any:
+    """A client of boto3's that does not retry by itself: what a failure means is the sinks' to say.
+
+    Raises:
+        ConfigError: there are no credentials.
+    """
     import boto3
     from botocore.config import Config
 

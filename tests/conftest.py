@@ -14,7 +14,7 @@ from local.servers import Servers, running
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
-REAL = ("integration", "contract")
+REAL = ("integration", "contract", "chaos")
 NOT_REAL = ("[memory", "[simulated")
 """How the names of those tests of a contract go on that need no server."""
 

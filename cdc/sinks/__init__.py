@@ -37,6 +37,7 @@ class Sink(Protocol):
 
         Raises:
             SinkUnavailable: durability is unknown: acknowledge nothing since the last flush.
+            SinkMisconfigured: a retry cannot help; stop.
         """
         ...
 

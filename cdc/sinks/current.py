@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from cdc.attributes import RawItem
 from cdc.change import Change, Operation
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
@@ -21,7 +22,8 @@ class Current(Around):
     version.
 
     What is read may be newer than the record; the record of that newer state comes later, and the final state is the
-    same. An item that is gone by now is Superseded: its REMOVE will come.
+    same. An item that is gone by now leaves the documents that it had before this change: its REMOVE, which will come,
+    may have had others. A new item that is gone by now had none: Superseded.
     """
 
     items: Items
@@ -47,10 +49,15 @@ class Current(Around):
             found = self.items.read(table, [changes[position].raw_keys for position in positions], deadline)
         except SinkUnavailable as error:
             return [Deferred(error.message, error.wait_seconds)] * len(positions)
-        return [
-            Superseded(explained=True) if item is None else replace(changes[position], raw_after=item)
-            for position, item in zip(positions, found, strict=True)
-        ]
+        return [_completed(changes[position], item) for position, item in zip(positions, found, strict=True)]
+
+
+def _completed(change: Change, item: RawItem | None) -> Change | Outcome:
+    if item is not None:
+        return replace(change, raw_after=item)
+    if change.operation is Operation.INSERT:
+        return Superseded(explained=True)
+    return replace(change, operation=Operation.REMOVE)
 
 
 def _lacks_image(change: Change) -> bool:

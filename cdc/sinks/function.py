@@ -89,7 +89,8 @@ class FunctionSink:
         """A function that has returned has done its work."""
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Attempts are counted within an invocation, and for as long as a consumer has the shard."""
+        self._failures.clear()
 
 
 def _name(function: Function) -> str:

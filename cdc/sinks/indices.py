@@ -90,9 +90,20 @@ def index_body(body: Mapping[str, Any], *, tombstones: bool = False) -> dict[str
             "properties": properties,
         },
     }
-    merged = _merged(default, body)
-    merged["mappings"].setdefault("_meta", {})["cdc"] = {"format": 1, "body": _digest(body), "tables": {}}
-    return merged
+    merged = _merged(default, {**body, "settings": _nested(body.get("settings", {}))})
+    meta = {**merged["mappings"].get("_meta", {}), "cdc": {"format": 1, "body": _digest(body), "tables": {}}}
+    return {**merged, "mappings": {**merged["mappings"], "_meta": meta}}
+
+
+def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings written `index.gc_deletes` or `gc_deletes` as OpenSearch's nested ones, so that ours are replaced."""
+    nested: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name == "index" and isinstance(value, Mapping):
+            nested.update(value)
+        else:
+            nested[name.removeprefix("index.")] = value
+    return {"index": nested}
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,8 +124,12 @@ def prepare(
     stream: Stream,
     targets: Targets,
     now: Callable[[], float] = time.time,
+    *,
+    remember: bool = True,
 ) -> None:
     """Find or make every index that the table's documents go to, noted in `targets`; have each remember `stream`.
+
+    Without `remember` a few late changes are written whose source the index need not know.
 
     Raises:
         ConfigError: an index holds what `stream` would rank below.
@@ -128,10 +143,12 @@ def prepare(
             if not targets.knows(index):
                 tombstones = index in compiled.tombstoned
                 targets.add(index, aliased=_find_or_make(client, index, body, tombstones=tombstones))
-            admit(client, index, stream, now)
+            if remember:
+                admit(client, index, stream, now)
         except OpenSearchException as error:
             status = getattr(error, "status_code", None)
-            if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429):
+            blocked = getattr(error, "error", "") == "cluster_block_exception"  # somebody's block is lifted again
+            if isinstance(status, int) and 400 <= status < 500 and status not in (408, 429) and not blocked:
                 raise SinkMisconfigured(
                     "opensearch",
                     f"the index {index} can't be used: {status} {error!s:.500}",
@@ -164,8 +181,14 @@ def _find_or_make(client: OpenSearch, index: str, body: Mapping[str, Any], *, to
     try:
         client.indices.create(index=f"{index}-v1", body=full)
     except RequestError as error:
-        if error.error != "resource_already_exists_exception" or not client.indices.exists_alias(name=index):
-            raise  # else another consumer has made it meanwhile
+        if error.error != "resource_already_exists_exception":
+            raise
+        if not client.indices.exists_alias(name=index):  # else another consumer has made it meanwhile
+            raise SinkMisconfigured(
+                "opensearch",
+                f"the index {index}-v1 is there, and its alias {index} is gone",
+                remedy=f"Give {index}-v1 the alias {index} again, or remove it.",
+            ) from error
     log.info("made the index %s-v1 behind the alias %s", index, index)
     return True
 

@@ -12,7 +12,7 @@ import orjson
 from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.document import CompiledMapping, Delete, Index, Write
-from cdc.errors import ImageMissing, MalformedRecord, Reject, SinkMisconfigured
+from cdc.errors import ImageMissing, SinkMisconfigured
 from cdc.fields import refused_name
 from cdc.outcome import Deferred, Outcome, Rejected, Skipped, Superseded, worst
 from cdc.sinks.bulk import action_bytes, chunks, request_failure, verdict
@@ -83,16 +83,16 @@ class OpenSearchSink:
         owners: list[int] = []
         outcomes: list[list[Outcome]] = [[] for _ in changes]
         for position, change in enumerate(changes):
-            found = self._writes(change)
-            if isinstance(found, Rejected):
-                outcomes[position].append(found)
-            else:
-                writes += found
-                owners += [position] * len(found)
+            for write in self._writes(change):
+                if isinstance(write, Rejected):
+                    outcomes[position].append(write)
+                else:
+                    writes.append(write)
+                    owners.append(position)
         self._count_ties(writes, [changes[position] for position in owners])
         for position, outcome in zip(owners, coalesce(writes, lambda sent: self._send(sent, deadline)), strict=True):
             outcomes[position].append(self._located(outcome, changes[position]))
-        return [worst(found) if found else Skipped("no document takes it") for found in outcomes]
+        return [_joined(found) if found else Skipped("no document takes it") for found in outcomes]
 
     def _count_ties(self, writes: Sequence[Write], changes: Sequence[Change]) -> None:
         """That a version tells the records of an item apart is inferred, not promised: see when it does not."""
@@ -102,7 +102,7 @@ class OpenSearchSink:
             if other is not change and other.identity != change.identity:
                 self.targets.tie(write.index)
 
-    def _writes(self, change: Change) -> tuple[Write, ...] | Rejected:
+    def _writes(self, change: Change) -> tuple[Write | Rejected, ...]:
         if change.is_coarse and not self.accept_milliseconds:
             raise SinkMisconfigured(
                 self.name,
@@ -112,14 +112,8 @@ class OpenSearchSink:
                 f"--stream-arn {change.stream.arn} --update-kinesis-streaming-configuration "
                 "ApproximateCreationDateTimePrecision=MICROSECOND; or accept it: CDC_KINESIS_PRECISION=millisecond",
             )
-        compiled = self.mapping_of(change.table)
         try:
-            return compiled.writes(change)
-        except MalformedRecord as error:
-            path = ".".join(map(str, error.path))
-            return Rejected(f"the item can't be read at {path}: {error.message}", mapping=compiled.mapping.source)
-        except Reject as error:
-            return Rejected(error.message.partition(":")[0], error.message, mapping=compiled.mapping.source)
+            return self.mapping_of(change.table).writes(change)
         except ImageMissing as error:
             raise SinkMisconfigured(self.name, error.message, remedy=error.remedy) from error
 
@@ -135,28 +129,32 @@ class OpenSearchSink:
         """The client is shared by the sinks of all shards; whoever made it closes it."""
 
     def _send(self, writes: Sequence[Write], deadline: Deadline) -> Sequence[Outcome]:
-        vanished = self._vanished(writes)
+        vanished = self._vanished(writes, deadline)
         if vanished:
             there = iter(self._send_there([write for write in writes if write.index not in vanished], deadline))
             return [
-                Deferred(f"the alias {write.index} has vanished", 1.0) if write.index in vanished else next(there)
+                Deferred(f"the index {write.index} has vanished", 1.0) if write.index in vanished else next(there)
                 for write in writes
             ]
         return self._send_there(writes, deadline)
 
-    def _vanished(self, writes: Sequence[Write]) -> frozenset[str]:
-        """Aliases that deletes are for and that are gone.
+    def _vanished(self, writes: Sequence[Write], deadline: Deadline) -> frozenset[str]:
+        """Indices that are gone, of those that these writes would make on the fly.
 
-        OpenSearch heeds `require_alias` for index operations only: a delete would make the index on the fly.
+        OpenSearch heeds `require_alias` for index operations only, and what is no alias can not be guarded by it.
         """
         from opensearchpy.exceptions import OpenSearchException
 
-        names = {write.index for write in writes if isinstance(write, Delete)}
+        aliased = {write.index: self.targets.require_alias(write.index) for write in writes}
+        deleted = {write.index for write in writes if isinstance(write, Delete)}
+        params = {"request_timeout": max(0.1, min(self.timeout_seconds, deadline.remaining_seconds))}
+        indices = self.client.indices
         try:
             return frozenset(
                 name
-                for name in names
-                if self.targets.require_alias(name) and not self.client.indices.exists_alias(name=name)
+                for name, behind_alias in aliased.items()
+                if (behind_alias and name in deleted and not indices.exists_alias(name=name, params=params))
+                or (not behind_alias and not indices.exists(index=name, params=params))
             )
         except OpenSearchException:
             return frozenset()  # what is wrong will be said of the request itself
@@ -233,6 +231,14 @@ class OpenSearchSink:
                     remedy="Use an OpenSearch domain or index that honours version_type=external_gte.",
                 )
             self.targets.verified(write.index)
+
+
+def _joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """The worst; where several documents were rejected, all of them."""
+    outcome = worst(outcomes)
+    if isinstance(outcome, Rejected):
+        return replace(outcome, others=tuple(o for o in outcomes if isinstance(o, Rejected) and o is not outcome))
+    return outcome
 
 
 def _of(outcome: Outcome, write: Write) -> Outcome:

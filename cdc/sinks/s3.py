@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+import zlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import tenacity
 from cdc.archive import Segment, line_of, object_name, read_lines, unite
 from cdc.change import Change
 from cdc.deadline import Deadline
-from cdc.errors import SinkMisconfigured, SinkUnavailable
+from cdc.errors import MalformedRecord, SinkMisconfigured, SinkUnavailable
 from cdc.mapping import ArchiveRule, TableMapping, split_path
 from cdc.outcome import Applied, Outcome, Rejected, Skipped
 
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _LOST_RACE = frozenset({"404", "409", "412", "NoSuchKey", "PreconditionFailed", "ConditionalRequestConflict"})
 _MISCONFIGURED = frozenset({"NoSuchBucket", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+_RACES = 10
 
 
 class _LostRace(Exception):
@@ -47,8 +50,10 @@ class S3Archive:
         *,
         prefix: str = "cdc",
         kms_key: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
         name: str = "archive",
     ) -> None:
+        self._sleep = sleep
         self.name = name
         self._client = client
         self._bucket = bucket
@@ -80,20 +85,21 @@ class S3Archive:
         for origin, (first, lines) in list(self._open.items()):
             if deadline.expired:
                 raise SinkUnavailable(self.name, "the deadline has passed before the archive was written")
-            self._put(object_name(self._prefix, first), first.table, Segment.of(lines))
+            self._put(object_name(self._prefix, first), first.table, Segment.of(lines), deadline)
             del self._open[origin]
 
     def close(self) -> None:
         """Drop the open segments without writing them."""
         self._open.clear()
 
-    def _put(self, key: str, table: str, segment: Segment) -> None:
+    def _put(self, key: str, table: str, segment: Segment, deadline: Deadline) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
         racing = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_LostRace),
-            stop=tenacity.stop_after_attempt(10),
+            stop=lambda state: state.attempt_number >= _RACES or deadline.remaining_seconds <= state.upcoming_sleep,
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
+            sleep=self._sleep,
             reraise=True,
         )
         try:
@@ -121,7 +127,17 @@ class S3Archive:
             raise _LostRace from error
         if found["Metadata"].get("digest") == segment.digest:
             return
-        united = unite(segment, Segment.of(read_lines(found["Body"].read())))
+        try:
+            there = Segment.of(read_lines(found["Body"].read()))
+        except (MalformedRecord, OSError, EOFError, zlib.error) as error:
+            raise SinkMisconfigured(
+                self.name,
+                f"s3://{self._bucket}/{key} is no object of an archive: {error}",
+                remedy="Move it away: its name is needed for the archive.",
+            ) from error
+        united = unite(segment, there)
+        if united.digest == there.digest:
+            return
         if not self._put_if(key, table, united, {"IfMatch": found["ETag"]}):
             raise _LostRace
 

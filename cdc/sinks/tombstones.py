@@ -48,7 +48,9 @@ def hide_tombstones(client: OpenSearch, index: str, *, aliased: bool) -> None:
                 f"the alias {index} of {concrete} would show tombstones",
                 remedy="Give it this filter, joined with its own: " + orjson.dumps(ALIVE["filter"]).decode(),
             )
-        client.indices.put_mapping(index=concrete, body={"properties": {TOMBSTONE_FIELD: {"type": "date"}}})
+        known = client.indices.get_mapping(index=concrete)[concrete]["mappings"].get("properties", {})
+        if known.get(TOMBSTONE_FIELD) != {"type": "date"}:
+            client.indices.put_mapping(index=concrete, body={"properties": {TOMBSTONE_FIELD: {"type": "date"}}})
 
 
 def purge(

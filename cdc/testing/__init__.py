@@ -10,6 +10,7 @@ from cdc.testing.kinesis import SimulatedKinesis
 from cdc.testing.leases import Gap, SimulatedStop, SimulatedWorker
 from cdc.testing.memory import MemorySink, ScriptedSink
 from cdc.testing.opensearch import SimulatedOpenSearch
+from cdc.testing.proxy import Delayed, HalfAnswer, ProxyFault, Reset, TcpProxy
 from cdc.testing.s3 import SimulatedS3, StoredObject
 from cdc.testing.stream import ShardRecord, SimulatedShard, SimulatedStream, adapter_payload
 from cdc.testing.table import SimulatedTable, TableWrite
@@ -17,10 +18,14 @@ from cdc.testing.table import SimulatedTable, TableWrite
 __all__ = [
     "STREAM_ARN",
     "Always",
+    "Delayed",
     "Faults",
     "Gap",
+    "HalfAnswer",
     "Killed",
     "MemorySink",
+    "ProxyFault",
+    "Reset",
     "ScriptedSink",
     "ShardRecord",
     "SimulatedClock",
@@ -37,6 +42,7 @@ __all__ = [
     "SimulatedWorker",
     "StoredObject",
     "TableWrite",
+    "TcpProxy",
     "adapter_payload",
     "change",
     "raw_stream_record",

@@ -155,13 +155,16 @@ class SimulatedEventSourceMapping:
     def _poll(self) -> list[_Reader]:
         """The shards whose parents are done, with what is new in them."""
         readers = []
+        done: set[tuple[str, str]] = set()  # not an empty child either, before its parents are
         for shard in self._source.shards:
             key = shard.stream_arn, shard.id
             if (reader := self._readers.get(key)) is None:
                 reader = self._readers[key] = _Reader(shard, [_Lane(shard) for _ in range(self._factor)])
-            if all(self._readers[parent.stream_arn, parent.id].finished for parent in shard.parents):
+            if all((parent.stream_arn, parent.id) in done for parent in shard.parents):
                 reader.poll()
                 readers.append(reader)
+                if reader.finished:
+                    done.add(key)
         return readers
 
     def _drop_old(self, lane: _Lane) -> bool:

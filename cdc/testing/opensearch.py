@@ -72,6 +72,11 @@ class SimulatedOpenSearch:
         self._scroll_ids = map("scroll-{}".format, itertools.count(1))
 
     @property
+    def is_down(self) -> bool:
+        """Does nobody listen, since a restart is not over?"""
+        return self._cluster.down
+
+    @property
     def faults(self) -> Faults | None:
         """What makes requests fail; may be set at any time."""
         return self._cluster.faults

@@ -69,7 +69,8 @@ class Scheduler:
         future = self.java.startGracefulShutdown()
         try:
             graceful = bool(future.get(int(seconds * 1000), unit))
-        except self.jpype.JClass("java.util.concurrent.TimeoutException"):
+        except self.jpype.JException as error:  # in time, or at all: what is not acknowledged comes again
+            log.warning("the KCL did not end in order: %s", error.getClass().getName())
             graceful = False
             self.java.shutdown()
         self.thread.join(2000)
@@ -116,7 +117,8 @@ def make_scheduler(
     """
     java = jpype.JClass
     adapter_client, streams_client, dynamodb, cloudwatch = _clients(jpype, settings)
-    tracker = _tracker(jpype, settings, streams, names)
+    from_latest: set[str] = set()
+    tracker = _tracker(jpype, streams, names, from_latest)
     builder = java(f"{_KINESIS}common.ConfigsBuilder")(
         tracker, settings.application, adapter_client, dynamodb, cloudwatch, settings.worker_id, factory
     )
@@ -138,7 +140,12 @@ def make_scheduler(
         polling.idleTimeBetweenReadsInMillis(200)
         lifecycle.taskBackoffTimeMillis(200)
     retrieval.retrievalSpecificConfig(polling)
-    _bootstrap(jpype, adapter_client, lease, retrieval, tracker, no_metrics)
+    leases = java(f"{_ADAPTER}DynamoDBStreamsLeaseManagementFactory")(adapter_client, lease, retrieval)
+    refresher = _lease_table(leases)
+    if settings.initial_position == "LATEST" and refresher.isLeaseTableEmpty():
+        # a stream that is found later was made later: nothing of it may be passed over
+        from_latest.update(stream.arn for stream in streams())
+    _bootstrap(java, leases, refresher, tracker, no_metrics)
     scheduler = java(f"{_ADAPTER}StreamsSchedulerFactory").createScheduler(
         checkpoint, coordinator, lease, lifecycle, metrics, processor, retrieval, adapter_client
     )
@@ -175,11 +182,13 @@ def _never_skip(java: Any, adapter: Any) -> None:
 
 
 def _tracker(
-    jpype: Any, settings: KclSettings, streams: Callable[[], Sequence[Stream]], names: dict[str, Stream]
+    jpype: Any, streams: Callable[[], Sequence[Stream]], names: dict[str, Stream], from_latest: set[str]
 ) -> Any:
     java = jpype.JClass
-    position = java(f"{_KINESIS}common.InitialPositionInStreamExtended").newInitialPosition(
-        java(f"{_KINESIS}common.InitialPositionInStream").valueOf(settings.initial_position)
+    positions = java(f"{_KINESIS}common.InitialPositionInStream")
+    latest, oldest = (
+        java(f"{_KINESIS}common.InitialPositionInStreamExtended").newInitialPosition(position)
+        for position in (positions.LATEST, positions.TRIM_HORIZON)
     )
     keep_leases = java(f"{_KINESIS}processor.FormerStreamsLeasesDeletionStrategy$NoLeaseDeletionStrategy")()
     schedulers = java(f"{_ADAPTER}StreamsSchedulerFactory")
@@ -189,6 +198,7 @@ def _tracker(
         for stream in streams():
             arns = java("java.util.ArrayList")()
             arns.add(stream.arn)
+            position = latest if stream.arn in from_latest else oldest
             config = schedulers.createMultiStreamTracker(arns, position, keep_leases).streamConfigList().get(0)
             names[str(config.streamIdentifier().serialize())] = stream
             found.add(config)
@@ -210,24 +220,21 @@ def _tracker(
 
         @jpype.JOverride
         def orphanedStreamInitialPositionInStream(self) -> Any:  # noqa: N802  (Java's name)
-            return position
+            return oldest
 
         @jpype.JOverride
         def createStreamConfig(self, identifier: Any) -> Any:  # noqa: N802  (Java's name)
-            return java(f"{_KINESIS}common.StreamConfig")(identifier, position)
+            return java(f"{_KINESIS}common.StreamConfig")(identifier, oldest)
 
     return Tracker()
 
 
-def _bootstrap(jpype: Any, adapter: Any, lease: Any, retrieval: Any, tracker: Any, no_metrics: Any) -> None:
-    """Make the lease table, and the leases of streams that have none, by the KCL's own calls: the scheduler would wait
-    up to half a minute before it does the same.
+def _lease_table(leases: Any) -> Any:
+    """The lease table, made if it is not there.
 
     Raises:
-        ConfigError: the lease table can't be made, or the shards can't be listed.
+        ConfigError: it does not become active.
     """
-    java = jpype.JClass
-    leases = java(f"{_ADAPTER}DynamoDBStreamsLeaseManagementFactory")(adapter, lease, retrieval)
     refresher = leases.createLeaseRefresher()
     refresher.createLeaseTableIfNotExists()
     if not refresher.waitUntilLeaseTableExists(1, 300):
@@ -235,6 +242,16 @@ def _bootstrap(jpype: Any, adapter: Any, lease: Any, retrieval: Any, tracker: An
     refresher.createLeaseOwnerToLeaseKeyIndexIfNotExists()
     if not refresher.waitUntilLeaseOwnerToLeaseKeyIndexExists(1, 300):
         raise ConfigError("the lease table's index does not become active", remedy="Look at it in DynamoDB's console.")
+    return refresher
+
+
+def _bootstrap(java: Any, leases: Any, refresher: Any, tracker: Any, no_metrics: Any) -> None:
+    """Make the leases of streams that have none, by the KCL's own calls: the scheduler would wait up to half a minute
+    before it does the same.
+
+    Raises:
+        ConfigError: the shards can't be listed.
+    """
     deleted = java(f"{_KINESIS}coordinator.DeletedStreamListProvider")()
     for config in tracker.streamConfigList():
         if refresher.listLeasesForStream(config.streamIdentifier()).isEmpty():

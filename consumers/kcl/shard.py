@@ -63,6 +63,13 @@ class Running:
     stop: threading.Event = field(default_factory=threading.Event)
     failure: BaseException | None = None
 
+    def pause(self, seconds: float) -> None:
+        """Wait; a stop that is asked meanwhile ends it, one that was asked before does not: that is for a flush."""
+        if self.stop.is_set():
+            time.sleep(seconds)
+        else:
+            self.stop.wait(seconds)
+
     def fail(self, failure: BaseException) -> None:
         """Note the first failure and ask everything to stop."""
         if self.failure is None:
@@ -146,7 +153,7 @@ class ShardConsumer:
             self._flush(checkpoint)
             if self._closed:
                 return
-            self._running.stop.wait(pause)
+            self._running.pause(pause)
             pause = self._settings.pause_seconds if count else min(pause * 2, self._settings.pause_max_seconds)
 
     def _note(self, records: Sequence[Record], outcomes: Sequence[Outcome], millis_behind: int) -> None:
@@ -223,7 +230,7 @@ class ShardConsumer:
                 if not wanted():
                     return False
                 log.warning("%s is held: %s", self.shard, error.message)
-                self._running.stop.wait(self._settings.pause_seconds)
+                self._running.pause(self._settings.pause_seconds)
             else:
                 return True
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
     from mypy_boto3_s3.client import S3Client
 
-__all__ = ["INDICES", "Verdict", "judge", "read_stream"]
+__all__ = ["INDICES", "Verdict", "judge", "plain", "quoted", "read_index", "read_objects", "read_stream"]
 
 INDICES = ("customers", "orders", "order-lines")
 
@@ -62,7 +62,7 @@ def judge(
     """Compare table and index, and `records` of the stream, as `read_stream` gives them, with the archive."""
     verdict = Verdict()
     _judge_index(verdict, _table(dynamodb, table), _indexed(opensearch_url))
-    _judge_archive(verdict, records, _archived(s3, bucket, table))
+    _judge_archive(verdict, records, read_objects(s3, bucket, table))
     return verdict
 
 
@@ -92,8 +92,8 @@ def _table(dynamodb: DynamoDBClient, table: str) -> dict[str, Any]:
     documents = {}
     for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
         for raw in page["Items"]:
-            item = {name: _plain(value) for name, value in raw.items()}
-            identifier = f"{_quoted(item['pk'])}|{_quoted(item['sk'])}"
+            item = {name: plain(value) for name, value in raw.items()}
+            identifier = f"{quoted(item['pk'])}|{quoted(item['sk'])}"
             if item["sk"] == "PROFILE":
                 item.pop("password_hash", None)
                 documents[f"customers/{identifier}"] = item
@@ -106,11 +106,12 @@ def _table(dynamodb: DynamoDBClient, table: str) -> dict[str, Any]:
     return documents
 
 
-def _quoted(part: str) -> str:
+def quoted(part: str) -> str:
+    """A part of a document's id."""
     return part.replace("%", "%25").replace("|", "%7C")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What stands in the document for an attribute value (boto3's deserializer rounds numbers or refuses them)."""
     ((tag, content),) = value.items()
     match tag:
@@ -121,9 +122,9 @@ def _plain(value: Any) -> Any:
         case "B":
             return base64.b64encode(content).decode()
         case "M":
-            return {name: _plain(inner) for name, inner in content.items()}
+            return {name: plain(inner) for name, inner in content.items()}
         case "L":
-            return [_plain(inner) for inner in content]
+            return [plain(inner) for inner in content]
         case "SS":
             return sorted(content)
         case "NS":
@@ -134,18 +135,24 @@ def _plain(value: Any) -> Any:
 
 
 def _indexed(url: str) -> dict[str, Any]:
-    """Every document, its numbers with all their digits."""
+    """Every document of the shop."""
     found: dict[str, Any] = {}
     for index in INDICES:
-        _ask(f"{url}/{index}/_refresh", {})
-        page = _ask(f"{url}/{index}/_search?scroll=1m", {"size": 1000})
-        while page["hits"]["hits"]:
-            for hit in page["hits"]["hits"]:
-                source = hit["_source"]
-                if index == "orders":
-                    source.pop("viewed_at", None)
-                found[f"{index}/{hit['_id']}"] = source
-            page = _ask(f"{url}/_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
+        for identifier, source in read_index(url, index).items():
+            if index == "orders":
+                source.pop("viewed_at", None)
+            found[f"{index}/{identifier}"] = source
+    return found
+
+
+def read_index(url: str, index: str) -> dict[str, Any]:
+    """Every document by its id, its numbers with all their digits."""
+    found: dict[str, Any] = {}
+    _ask(f"{url}/{index}/_refresh", {})
+    page = _ask(f"{url}/{index}/_search?scroll=1m", {"size": 1000})
+    while page["hits"]["hits"]:
+        found.update((hit["_id"], hit["_source"]) for hit in page["hits"]["hits"])
+        page = _ask(f"{url}/_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
     return found
 
 
@@ -188,7 +195,7 @@ def _images(operation: str, keys: Any, before: Any, after: Any) -> Any:
     return [operation, *images]
 
 
-def _archived(s3: S3Client, bucket: str, table: str) -> list[tuple[str, Any]]:
+def read_objects(s3: S3Client, bucket: str, table: str) -> list[tuple[str, Any]]:
     """Every archived line; copies, which a crash may leave, are dropped by identity as readers do."""
     found: dict[str, tuple[str, Any]] = {}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"cdc/table={table}/"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 
 from cdc import Change, Deadline
 from cdc.archive import read_archive, read_lines
-from cdc.errors import SinkMisconfigured
+from cdc.errors import MalformedRecord, SinkMisconfigured
 from cdc.mapping import parse_mapping
+from cdc.sequence import SequenceNumber
 from cdc.sinks.s3 import S3Archive
-from cdc.testing import change
+from cdc.sources import change_from_kinesis
+from cdc.testing import change, stream_record
 
 CHANGES = [
     change({"pk": f"k{number % 3}"}, None, {"n": number, "password": "x"}, sequence=number + 1) for number in range(10)
@@ -70,6 +73,42 @@ def test_objects_that_overlap_are_read_each_change_once(aws: Any, bucket: str) -
     archive(aws("s3"), bucket, CHANGES[5:])
     assert len(objects(aws("s3"), bucket)) == 3
     assert sequences(aws("s3"), bucket) == list(range(1, 11))
+
+
+def test_a_shorter_replay_does_not_write_the_object_again(aws: Any, bucket: str) -> None:
+    archive(aws("s3"), bucket, CHANGES[:6])
+    (entry,) = aws("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    archive(aws("s3"), bucket, CHANGES[:3])
+    (again,) = aws("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    assert again["LastModified"] == entry["LastModified"]
+
+
+def test_what_is_no_object_of_the_archive_is_named(aws: Any, bucket: str) -> None:
+    archive(aws("s3"), bucket, CHANGES[:3])
+    (entry,) = aws("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    aws("s3").put_object(Bucket=bucket, Key=entry["Key"], Body=b"foreign")
+    with pytest.raises(SinkMisconfigured, match="Move it away"):
+        archive(aws("s3"), bucket, CHANGES[:4])
+    aws("s3").put_object(Bucket=bucket, Key="cdc/table=shop/other.ndjson.gz", Body=b"foreign")
+    with pytest.raises(MalformedRecord, match=r"other\.ndjson\.gz is no object of an archive"):
+        sequences(aws("s3"), bucket)
+
+
+def test_kinesis_copies_are_read_once_and_tables_stay_apart(aws: Any, bucket: str) -> None:
+    arn = "arn:aws:kinesis:eu-west-1:111122223333:stream/changes"
+
+    def record(table: str, micros: int, number: int) -> Change:
+        data = {**stream_record({"pk": "a"}, None, {"n": micros}), "tableName": table}
+        data["dynamodb"] |= {
+            "ApproximateCreationDateTime": micros,
+            "ApproximateCreationDateTimePrecision": "MICROSECOND",
+        }
+        return change_from_kinesis(json.dumps(data).encode(), arn, SequenceNumber.parse(f"{number:056d}", 56))
+
+    archive(aws("s3"), bucket, [record("shop", 1, 1), record("other", 2, 2), record("shop", 3, 3)])
+    archive(aws("s3"), bucket, [record("shop", 1, 4), record("shop", 5, 5)])
+    assert sequences(aws("s3"), bucket) == [1, 3, 5]
+    assert len(list(read_archive(aws("s3"), bucket, "cdc", "other"))) == 1
 
 
 def test_what_the_mapping_excludes_is_not_archived(aws: Any, bucket: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from cdc.archive import read_archive
-from tests.integration.test_whole_way import await_equal, deployment, in_index, in_table, write
+from tests.integration.test_whole_way import await_equal, deployment, in_index, in_stream, in_table, write
 
 __all__ = ["deployment"]
 
@@ -83,7 +84,7 @@ def test_a_shard_that_cannot_be_handled_ends_the_process_and_is_read_again(
     dynamodb = aws("dynamodb")
     write(dynamodb, table[0], range(30))
     deployment["CDC_ARCHIVE_BUCKET"] = "no-such-bucket"
-    assert consumer("--table", table[0]).wait(90) == 1
+    assert consumer("--table", table[0]).wait(90) == 2
     assert "CDC_ARCHIVE_BUCKET" in (tmp_path / "consumer.log").read_text()
     deployment["CDC_ARCHIVE_BUCKET"] = bucket
     second = consumer("--table", table[0])
@@ -130,6 +131,38 @@ def enabled_anew(dynamodb: Any, table: str) -> str:
 
 def minute(stream_arn: str) -> str:
     return stream_arn.rsplit("T", 1)[1][:5]
+
+
+def test_latest_passes_over_what_was_before_the_first_start_and_nothing_else(
+    deployment: dict[str, str], consumer: Callable[..., Any], aws: Any, table: tuple[str, str], bucket: str
+) -> None:
+    dynamodb = aws("dynamodb")
+    write(dynamodb, table[0], range(10))
+    deployment["CDC_INITIAL_POSITION"] = "LATEST"
+    first = consumer("--table", table[0])
+
+    numbers = itertools.count(100)
+
+    def reads() -> bool:
+        number = next(numbers)
+        write(dynamodb, table[0], range(number, number + 1))
+        return bool(list(read_archive(aws("s3"), bucket, "cdc", table[0])))
+
+    await_equal(reads)
+    first.terminate()
+    assert first.wait(40) == 0
+    archived = [int(one.sequence) for one in read_archive(aws("s3"), bucket, "cdc", table[0])]
+    before = [int(record["dynamodb"]["SequenceNumber"]) for record in in_stream(aws("dynamodbstreams"), table[1])]
+    assert min(archived) > before[9]
+    write(dynamodb, table[0], range(20, 30))
+    last = int(in_stream(aws("dynamodbstreams"), table[1])[-1]["dynamodb"]["SequenceNumber"])
+    second = consumer("--table", table[0])
+    await_equal(lambda: any(int(o.sequence) == last for o in read_archive(aws("s3"), bucket, "cdc", table[0])))
+    second.terminate()
+    assert second.wait(40) == 0
+    everything = [int(record["dynamodb"]["SequenceNumber"]) for record in in_stream(aws("dynamodbstreams"), table[1])]
+    archived = [int(one.sequence) for one in read_archive(aws("s3"), bucket, "cdc", table[0])]
+    assert archived == [number for number in everything if number >= min(archived)]
 
 
 def test_one_stream_is_read_by_its_arn(

@@ -195,6 +195,39 @@ def test_a_delete_never_makes_a_vanished_index_anew(opensearch: OpenSearch, inde
     assert not opensearch.indices.exists(index=index)
 
 
+def test_a_vanished_index_of_the_users_own_is_not_made_anew(opensearch: OpenSearch, index: str) -> None:
+    opensearch.indices.create(index=index)
+    sink = sink_of(opensearch, index)
+    assert outcomes(sink, put("a")) == [Applied()]
+    opensearch.indices.delete(index=index)
+    assert [type(outcome) for outcome in outcomes(sink, removed("a", 2), put("b"))] == [Deferred, Deferred]
+    assert not opensearch.indices.exists(index=index)
+
+
+def test_an_index_whose_alias_is_gone_says_what_to_do(opensearch: OpenSearch, index: str) -> None:
+    opensearch.indices.create(index=f"{index}-v1")
+    with pytest.raises(SinkMisconfigured, match=f"Give {index}-v1 the alias {index} again"):
+        sink_of(opensearch, index)
+
+
+def test_a_bodys_settings_replace_ours_however_they_are_written(opensearch: OpenSearch, index: str) -> None:
+    sink_of(opensearch, index, {"settings": {"index.gc_deletes": "1h", "number_of_replicas": 0}})
+    (state,) = opensearch.indices.get(index=index).values()
+    assert (state["settings"]["index"]["gc_deletes"], state["settings"]["index"]["number_of_replicas"]) == ("1h", "0")
+
+
+def test_a_change_rejected_by_two_indices_names_both(opensearch: OpenSearch, index: str) -> None:
+    strict = {"mappings": {"dynamic": "strict", "properties": {"pk": {"type": "keyword"}}}}
+    documents = [{"index": f"{index}-{name}", "body": strict} for name in "ab"]
+    text = orjson.dumps({"table": "shop", "documents": documents}).decode()
+    compiled = compile_mapping(parse_mapping(text, source="shop.yml"), "shop", ["pk"])
+    targets = Targets()
+    prepare(opensearch, compiled, put("a").stream, targets)
+    (outcome,) = OpenSearchSink(opensearch, lambda _table: compiled, targets).write([put("a", n=1)], Deadline.after(30))
+    assert isinstance(outcome, Rejected)
+    assert {outcome.document, *(other.document for other in outcome.others)} == {f"{index}-a/a", f"{index}-b/a"}
+
+
 def test_a_request_that_fails_as_a_whole_rejects_the_guilty_write_alone(opensearch: OpenSearch, index: str) -> None:
     sink = sink_of(opensearch, index)
     writes = [Index(index, identifier, None, 7, b"{}") for identifier in ("a", "b", "x" * 600, "c")]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +163,49 @@ def test_a_handler_of_ones_own_functions(monkeypatch: pytest.MonkeyPatch) -> Non
     assert seen == ["INSERT a"]
     assert handler({"Records": records[:1]}, Context()) == {"batchItemFailures": []}
     assert handler({"Records": []}, Context()) == {"batchItemFailures": []}
+
+
+@pytest.mark.parametrize("mappings", ["nowhere", "tests"], ids=["no such folder", "a folder without mappings"])
+def test_wrong_mappings_fail_the_invocation_also_beside_functions(
+    monkeypatch: pytest.MonkeyPatch, mappings: str
+) -> None:
+    monkeypatch.setenv("CDC_MAPPINGS", mappings)
+    handler = handler_for(on_insert=lambda _one: None)
+    with pytest.raises(ConfigError, match=mappings if mappings == "nowhere" else "no mapping file"):
+        handler({"Records": [stream_record({"pk": "a"}, None, {})]}, Context())
+
+
+def test_two_globs_for_one_table_fail_the_invocation_also_beside_functions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a.yml").write_text("table: 'sh*'")
+    (tmp_path / "b.yml").write_text("table: '*op'")
+    monkeypatch.setenv("CDC_MAPPINGS", str(tmp_path))
+    handler = handler_for(on_insert=lambda _one: None)
+    with pytest.raises(ConfigError, match="both fit the table 'shop'"):
+        handler({"Records": [stream_record({"pk": "a"}, None, {})]}, Context())
+
+
+def test_a_function_without_time_is_a_mistake_of_the_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_MAPPINGS", "none")
+    monkeypatch.setenv("CDC_DEADLINE_MARGIN_SECONDS", "10")
+    with pytest.raises(ConfigError, match="nothing could ever be done"):
+        handler_for()({"Records": []}, Context())
+
+
+def test_a_write_that_hangs_to_its_end_leaves_time_to_flush_the_prefix() -> None:
+    clock = Clock()
+
+    class Hanging(MemorySink):
+        def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+            clock.now = deadline.at
+            return [Applied(), Deferred("timeout")]
+
+        def flush(self, deadline: Deadline) -> None:
+            assert not deadline.expired
+
+    progress = Pipeline(Hanging(), None).process(changes(2), Deadline.after(30, clock=clock))
+    assert (progress.settled, str(progress.resume_at)) == (1, "2")
 
 
 def test_functions_are_tried_three_times_then_rejected_with_the_traceback() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cdc import Applied, Change, Deadline, Deferred, Outcome, Rejected, Skipped, Superseded
 from cdc.attributes import RawItem, encode_item
-from cdc.change import StreamView
+from cdc.change import Operation, StreamView
 from cdc.errors import SinkUnavailable
 from cdc.sinks.age_limit import AgeLimit
 from cdc.sinks.breaker import Breaker
@@ -159,6 +159,20 @@ def test_without_a_new_image_the_item_is_written_as_it_stands_now(view: StreamVi
     outcomes = sink.write(changes(2, view=view), Deadline.after(1))
     assert written == [{"pk": "k0", "n": 9}]
     assert outcomes == [Applied(), Superseded(explained=True)]
+
+
+def test_an_item_that_was_modified_and_is_gone_leaves_the_documents_it_had() -> None:
+    written: list[Change] = []
+
+    def take(one: Change) -> Outcome:
+        written.append(one)
+        return Applied()
+
+    modified = change({"pk": "a"}, {"status": "draft"}, {"status": "paid"}, view=StreamView.OLD_IMAGE)
+    assert Current(ScriptedSink(take), Table({})).write([modified], Deadline.after(1)) == [Applied()]
+    assert [one.operation for one in written] == [Operation.REMOVE]
+    assert written[0].version == modified.version
+    assert written[0].before == {"pk": "a", "status": "draft"}
 
 
 def test_a_remove_needs_no_read() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from cdc.change import Change
 from cdc.document import CompiledMapping, Delete, Index, Write, compile_mapping
-from cdc.errors import ConfigError, MappingError, Reject
+from cdc.errors import ConfigError, MappingError
 from cdc.mapping import load_mappings, parse_mapping
+from cdc.outcome import Rejected
 from cdc.testing import change
 
 SHOP = """
@@ -36,8 +37,8 @@ def order(before: dict[str, Any] | None, after: dict[str, Any] | None, **facts: 
     return change(KEYS, before, after, sequence=7 * 10**20, **facts)
 
 
-def kinds(writes: tuple[Write, ...]) -> dict[str, str]:
-    return {write.index: type(write).__name__ for write in writes}
+def kinds(writes: tuple[Write | Rejected, ...]) -> dict[str, str]:
+    return {write.index: type(write).__name__ for write in writes if not isinstance(write, Rejected)}
 
 
 def test_an_item_becomes_the_document_that_the_mapping_says() -> None:
@@ -109,9 +110,12 @@ def test_on_expiry_has_the_last_word_for_what_ttl_deleted() -> None:
 
 def test_a_transform_gets_exact_values_and_may_say_that_there_is_no_document(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(
+        "from cdc import Reject\n"
         "def order(document, change):\n"
         "    if document['n'] == 0:\n        return None\n"
         "    if document['n'] == 1:\n        raise KeyError('n')\n"
+        "    if document['n'] == 5:\n        return 5\n"
+        "    if document['n'] == 6:\n        raise Reject('a secret')\n"
         "    return {'n': document['n'], 'op': str(change.operation)}\n"
     )
     text = "table: shop\ndocuments: [{index: orders, transform: 'shop:order'}]"
@@ -121,14 +125,36 @@ def test_a_transform_gets_exact_values_and_may_say_that_there_is_no_document(tmp
     assert isinstance(write, Index)
     assert write.source == b'{"n":%d,"op":"INSERT"}' % big
     assert kinds(mapping.writes(order({"n": 2}, {"n": 0}))) == {"orders": "Delete"}
-    with pytest.raises(Reject, match="KeyError"):
-        mapping.writes(order(None, {"n": 1}))
+    (failed,) = mapping.writes(order(None, {"n": 1}))
+    assert isinstance(failed, Rejected)
+    assert failed.cause == "transform shop:order raised KeyError"
+    assert "Traceback" in failed.detail
+    (wrong,) = mapping.writes(order(None, {"n": 5}))
+    assert isinstance(wrong, Rejected)
+    assert "returned int" in wrong.cause
+    (rejected,) = mapping.writes(order(None, {"n": 6}))
+    assert rejected == Rejected(
+        "transform shop:order rejected it", "a secret", "orders/C#1|ORDER#1", str(tmp_path / "shop.yml")
+    )
 
 
 def test_two_fields_of_one_name_are_rejected() -> None:
     mapping = compiled("table: shop\ndocuments: [{index: orders, fields: {rename: {a: b}}}]")
-    with pytest.raises(Reject, match="'b' is there already"):
-        mapping.writes(order(None, {"a": 1, "b": 2}))
+    (failed,) = mapping.writes(order(None, {"a": 1, "b": 2}))
+    assert isinstance(failed, Rejected)
+    assert "'b' is there already" in failed.cause
+
+
+def test_a_document_that_cannot_be_made_stops_no_other() -> None:
+    mapping = compiled(
+        "table: shop\ndocuments: [{index: bad, fields: {include: [x]}}, {index: good, fields: {exclude: [x]}}]"
+    )
+    one = order(None, {"x": 1})
+    one.raw_after["x"] = {"N": "one"}  # type: ignore[index]  # the raw image is a dictionary here
+    bad, good = mapping.writes(one)
+    assert isinstance(bad, Rejected)
+    assert (bad.document, bad.cause[:25]) == ("bad/C#1|ORDER#1", "the item can't be read at")
+    assert isinstance(good, Index)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +173,9 @@ def test_two_fields_of_one_name_are_rejected() -> None:
         ("table: shop\ndocuments: [{index: a, on_remove: drop}]", "documents[0].on_remove: Invalid enum value 'drop'"),
         ("table: 'prod-*'\ndocuments: [{index: a}]", "several tables would write the same documents"),
         ("table: shop\ndocuments: [{index: a}, {index: a, id: [pk]}]", "documents[1].id: differs from documents[0]"),
+        ("table: Shop\ndocuments: [{index: '{table}-o'}, {index: shop-o, id: [pk]}]", "documents[1].id: differs from"),
+        ("table: shop\ndocuments: [{index: a, body: {mappings: null}}]", "body.mappings: is a map"),
+        ("table: shop\ndocuments: [{index: a, where: {n: [{numeric: ['>', .nan]}]}}]", "no number that DynamoDB has"),
         ("table: shop\narchive: false", "nothing would be done"),
         ("table: shop\ndocuments: [{index: a, fields: {rename: {a: c, b: c}}}]", "two fields would be named 'c'"),
         ("table: shop\ndocuments: [{index: a, fields: {rename: {a: _cdc_tombstone}}}]", "reserved for tombstones"),
@@ -168,6 +197,18 @@ def test_every_fault_of_every_file_is_named_at_once(tmp_path: Path) -> None:
     assert len(caught.value.problems) == 7
 
 
+def test_numbers_in_a_pattern_are_exact_and_those_of_a_body_are_json() -> None:
+    mapping = parse_mapping(
+        "table: shop\ndocuments: [{index: a, where: {n: [0.12345678901234567891]}, "
+        "body: {mappings: {properties: {n: {boost: 1.5}}}}}]",
+        source="m.yml",
+    )
+    matches = compile_mapping(mapping, "shop", ["pk"]).owners[0].pattern.matches
+    assert matches({"n": {"N": "0.12345678901234567891"}})
+    assert not matches({"n": {"N": "0.12345678901234568"}})
+    assert orjson.dumps(mapping.documents[0].body)
+
+
 def test_an_id_must_tell_items_apart() -> None:
     with pytest.raises(ConfigError, match="leaves out the key attribute 'sk'"):
         compiled("table: shop\ndocuments: [{index: a, id: [pk]}]")
@@ -175,6 +216,7 @@ def test_an_id_must_tell_items_apart() -> None:
         compiled("table: shop\ndocuments: [{index: a, routing: status}]")
     pinned = compiled("table: shop\ndocuments: [{index: a, id: [pk], where: {sk: [PROFILE]}}]")
     (write,) = pinned.writes(change({"pk": "C#1", "sk": "PROFILE"}, None, {}))
+    assert isinstance(write, Index)
     assert write.id == "C#1"
 
 
@@ -184,6 +226,7 @@ def test_a_table_finds_its_mapping_by_name_then_by_glob(tmp_path: Path) -> None:
     mappings = load_mappings([tmp_path])
     assert mappings.of("shop").source.endswith("a.yml")
     (write,) = compile_mapping(mappings.of("prod-A"), "prod-A", ["pk"]).writes(change({"pk": "x"}, None, {}))
+    assert isinstance(write, Index)
     assert write.index == "prod-a-items"
     with pytest.raises(ConfigError, match="no mapping names the table 'nobody'"):
         mappings.of("nobody")

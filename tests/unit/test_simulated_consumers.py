@@ -473,6 +473,26 @@ def test_the_kcl_delivers_each_shard_in_order_and_acknowledges_it() -> None:
     assert workers.kcl.finished
 
 
+def test_an_empty_child_does_not_let_its_own_children_go_first() -> None:
+    table, clock = SimulatedTable("shop", SimulatedClock(), random.Random(1)), SimulatedClock()  # noqa: S311  (no secret)
+    table.put(("a", "1"), {"n": 1})
+    child = table.stream.roll(table.stream.shards[0])
+    table.stream.roll(child)
+    table.put(("a", "1"), {"n": 2})
+    sent: list[str] = []
+
+    def fails_once(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        sent.extend(record["dynamodb"]["NewImage"]["n"]["N"] for record in event["Records"])
+        if len(sent) == 1:
+            raise ValueError
+        return {"batchItemFailures": []}
+
+    mapping = SimulatedEventSourceMapping(fails_once, table, clock, random.Random(1))  # noqa: S311  (no secret)
+    while mapping.step():
+        assert len(sent) < 10
+    assert sent == ["1", "1", "2"]
+
+
 def test_the_kcl_reads_a_parent_to_its_checkpointed_end_before_its_children() -> None:
     world = World(20)
     parent = world.table.shards[0]

@@ -96,6 +96,7 @@ def _version(sequence: int) -> int:
         ({"dynamodb.SequenceNumber": None}, "Records.0.dynamodb.SequenceNumber"),
         ({"dynamodb.SequenceNumber": "12x"}, "Records.0.dynamodb.SequenceNumber"),
         ({"dynamodb.Keys": {}}, "Records.0.dynamodb.Keys"),
+        ({"dynamodb.NewImage": {}}, "Records.0.dynamodb.NewImage"),
         ({"dynamodb.Keys": {"pk": {"N": "one"}}}, "Records.0.dynamodb.Keys.pk"),
         ({"dynamodb.ApproximateCreationDateTime": -1}, "Records.0.dynamodb.ApproximateCreationDateTime"),
         ({"dynamodb.ApproximateCreationDateTime": 1e300}, "Records.0.dynamodb.ApproximateCreationDateTime"),

@@ -1,0 +1,212 @@
+"""A simulation: one plan run to its end, and what the checker says of it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+import orjson
+
+from cdc.change import Change
+from cdc.sources import changes_from_lambda
+from cdc.testing.checker import INDICES, POISON
+from cdc.testing.leases import Gap
+from cdc.testing.plan import Event, Plan, draw_plan
+from cdc.testing.world import World
+
+__all__ = ["Report", "simulate", "smallest"]
+
+_TURNS = 3_000
+_LATE_SECONDS = 200.0
+"""By then everything that was sent has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a plan: nothing in `violations` if the promise was kept."""
+
+    plan: Plan
+    violations: tuple[str, ...]
+    counts: Counter[str]
+
+
+def simulate(plan: Plan) -> Report:
+    """Run a plan. The same plan gives the same report."""
+    state = random.getstate()
+    random.seed(plan.seed)  # tenacity's jitter
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        return _Run(plan).report()
+    finally:
+        logging.disable(level)
+        random.setstate(state)
+
+
+class _Run:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.world = World(plan)
+        self.written = 0
+
+    def report(self) -> Report:
+        world, checker = self.world, self.world.checker
+        for event in self.plan.events:
+            self._happen(event)
+        world.calm()
+        self._drain()
+        world.clock.sleep(_LATE_SECONDS)
+        given_up = self._given_up()
+        checker.given_up.update(str(change.identity) for change in given_up)
+        if not checker.violations:
+            kept = [change.raw_keys for change in (*given_up, *checker.deferred_too_long())]
+            checker.index_is_right(refused=self.plan.poison, except_for=kept)
+            checker.archive_is_complete(allow_overlap=world.was_interrupted or self._has_two_writers())
+        if world.kcl is not None:
+            if world.kcl.skipped_batches:
+                checker.violated(f"the KCL skipped {world.kcl.skipped_batches} batches: {world.kcl.escaped[:1]}")
+            if world.kcl.gaps:
+                checker.violated("records were trimmed before they were read")
+        counts = Counter(checker.counts)
+        counts.update({"changes": len(world.table.history), "dead letters": len(checker.letters)})
+        counts.update({f"fault: {name}": count for name, count in world.disturbances.items()})
+        return Report(self.plan, tuple(checker.violations), counts)
+
+    def _has_two_writers(self) -> bool:
+        return self.plan.consumer == "lambda and kcl" or any(
+            event.kind in ("crash", "freeze", "new worker", "hide alias", "block", "restart", "outage")
+            for event in self.plan.events
+        )
+
+    def _given_up(self) -> list[Change]:
+        """What Lambda has sent to its on-failure destination."""
+        return [
+            change
+            for record in self.world.on_failure
+            for change in changes_from_lambda(orjson.loads(record["payload"]))
+        ]
+
+    def _drain(self) -> None:
+        for _ in range(_TURNS):
+            if self.world.is_drained:
+                return
+            self._turn()
+        self.world.checker.violated("the consumers do not come to an end")
+
+    def _turn(self) -> None:
+        try:
+            self.world.turn()
+        except Gap:
+            return  # noted by the KCL
+
+    def _happen(self, event: Event) -> None:
+        match event.kind:
+            case "put" | "burst" | "delete" | "expire":
+                self._to_an_item(event)
+            case "turns":
+                for _ in range(event.amount):
+                    self._turn()
+            case "wait":
+                self.world.clock.sleep(event.amount**2)
+            case "outage":
+                self.world.clock.sleep(1800.0 * event.amount)
+            case "split" | "roll" | "merge":
+                self._reshard(event)
+            case "new stream" | "new table":
+                self._begin_anew(event)
+            case "restart":
+                self.world.server.restart(float(event.amount))
+            case "hide alias":
+                self.world.hide_alias(INDICES[event.item % 2], event.amount * 10.0)
+            case "block":
+                self.world.block(INDICES[event.item % 2], event.amount * 10.0)
+            case _:
+                self._to_a_worker(event)
+
+    def _to_an_item(self, event: Event) -> None:
+        key = ("C#1" if event.item % 2 else f"C#{event.item}", f"O#{event.item}")
+        match event.kind:
+            case "delete":
+                self.world.table.delete(key)
+            case "expire":
+                self.world.table.expire(key)
+            case _:
+                for _ in range(event.amount if event.kind == "burst" else 1):
+                    self._put(key)
+
+    def _begin_anew(self, event: Event) -> None:
+        """Two streams of one minute could not be told apart: see docs/guarantees.md."""
+        table = self.world.table
+        self._run_minute()
+        if event.kind == "new stream":
+            table.disable_stream()
+            self._run_minute()
+            table.enable_stream(self.plan.view)
+        else:
+            table.drop()
+            self._run_minute()
+            table.create(self.plan.view)
+
+    def _run_minute(self) -> None:
+        self.world.clock.sleep(61.0)
+
+    def _put(self, key: tuple[str, str]) -> None:
+        self.written += 1
+        chance = self.world.chance
+        attributes = {"n": self.written, "status": chance.choice(["draft", "open", "paid"]), "tags": {"b", "a"}}
+        if self.plan.poison and chance.random() < 0.1:
+            attributes[POISON] = True
+        self.world.table.put(key, attributes)
+
+    def _reshard(self, event: Event) -> None:
+        stream = self.world.kinesis.stream if self.world.kinesis else self.world.table.stream
+        shards = sorted(stream.open_shards, key=lambda shard: shard.low)
+        place = event.item % len(shards)
+        if event.kind == "split" and len(shards) < 4:
+            stream.split(shards[place])
+        elif event.kind == "merge" and len(shards) > 1:
+            place = min(place, len(shards) - 2)
+            stream.merge(shards[place], shards[place + 1])
+        else:
+            stream.roll(shards[place])
+
+    def _to_a_worker(self, event: Event) -> None:
+        kcl = self.world.kcl
+        if kcl is None:
+            return
+        if event.kind == "new worker" or not kcl.workers:
+            self.world.new_worker()
+            return
+        worker = kcl.workers[event.item % len(kcl.workers)]
+        match event.kind:
+            case "crash":
+                kcl.crash(worker.id)
+                self.world.new_worker(worker.id)
+            case "freeze":
+                kcl.freeze(worker.id, event.amount * 10.0)
+            case "hand over":
+                kcl.hand_over(worker.id)
+                self.world.new_worker()
+
+
+def smallest(plan: Plan) -> Plan:
+    """A plan of as few events as still break the promise, by leaving out ever smaller runs of them."""
+    places = list(range(len(plan.events)))
+    size = len(places) // 2
+    while size:
+        start = 0
+        while start < len(places):
+            fewer = places[:start] + places[start + size :]
+            if simulate(plan.with_events(fewer)).violations:
+                places = fewer
+            else:
+                start += size
+        size //= 2
+    return plan.with_events(places)
+
+
+def simulate_seed(seed: int) -> Report:
+    """Draw the plan of a seed, and run it."""
+    return simulate(draw_plan(seed))

@@ -1,0 +1,172 @@
+"""The redrive as a Lambda on an SQS queue: our announcements of dead letters, and Lambda's own failure records."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
+
+from cdc.change import Change
+from cdc.dead_letters import S3DeadLetters
+from cdc.deadline import Deadline
+from cdc.errors import CdcError, ConfigError
+from cdc.on_failure import StreamReader, is_on_failure, read_on_failure, redrive_batch
+from cdc.redrive import Kept, Redriven, Redriver, Result
+from cdc.settings import load_settings
+from cdc.sinks import Sink
+from cdc.sinks.function import FunctionSink
+
+if TYPE_CHECKING:
+    from consumers.aws_lambda import Context, Handler
+
+__all__ = ["RedriveQueue", "redrive_handler", "redrive_handler_for"]
+
+log = logging.getLogger(__name__)
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RedriveQueue:
+    """What to do with the messages of a queue.
+
+    `s3`: a client for objects that messages point to; made when the first such message comes.
+    """
+
+    redriver: Redriver
+    read_back: StreamReader
+    s3: Callable[[], Any]
+
+    def respond(self, event: Event, deadline: Deadline) -> dict[str, Any]:
+        """A partial batch response: the ids of messages that have to come again ("Implementing partial batch responses"
+        of SQS in the AWS Lambda Developer Guide).
+
+        Raises:
+            ConfigError: the event is not of SQS.
+        """
+        messages = event.get("Records") if isinstance(event, Mapping) else None
+        if not isinstance(messages, list) or any("messageId" not in message for message in messages):
+            raise ConfigError(
+                "the event holds no messages of SQS",
+                remedy="Give this function an event source mapping of an SQS queue; let SNS and S3 send to the queue.",
+            )
+        failures = []
+        for message in messages:
+            result = Kept("the deadline has passed") if deadline.expired else self._settled(message, deadline)
+            if isinstance(result, Kept):
+                log.error("the message %s stays in the queue: %s", message["messageId"], result.reason)
+                failures.append({"itemIdentifier": message["messageId"]})
+        log.info("%d of %d messages settled", len(messages) - len(failures), len(messages))
+        return {"batchItemFailures": failures}
+
+    def _settled(self, message: Mapping[str, Any], deadline: Deadline) -> Result:
+        try:
+            return self._body(json.loads(message["body"]), deadline)
+        except CdcError as error:
+            return Kept(str(error))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return Kept(f"it can't be read: {type(error).__name__}: no dead letter, no failure record of Lambda")
+
+    def _body(self, body: Any, deadline: Deadline) -> Result:
+        match body:
+            case {"kind": "cdc-dead-letter", "bucket": str(bucket), "key": str(key)}:
+                return self._letter(bucket, key, deadline)
+            case {"Type": "Notification", "Message": str(text)}:  # an SNS topic in between
+                return self._body(json.loads(text), deadline)
+            case {"Event": "s3:TestEvent"}:  # S3 sends one when notifications are set up
+                return Redriven()
+            case {"Records": [{"eventSource": "aws:s3"}, *_]}:
+                return self._objects(body["Records"], deadline)
+        if is_on_failure(body):
+            return redrive_batch(read_on_failure(body), self.redriver, self.read_back, deadline)
+        return Kept(
+            "it is no announcement of a dead letter, no failure record of Lambda and no notice of S3: give this "
+            "function a queue of its own"
+        )
+
+    def _letter(self, bucket: str, key: str, deadline: Deadline) -> Result:
+        store = self.redriver.letters
+        if isinstance(store, S3DeadLetters):
+            if bucket != store.bucket or not key.startswith(store.object_key("")):
+                return Kept(
+                    f"the letter is in s3://{bucket}, and this function's are in s3://{store.bucket}/{store.prefix}: "
+                    "set CDC_DEAD_LETTER_BUCKET and CDC_DEAD_LETTER_PREFIX"
+                )
+            key = key.removeprefix(store.object_key(""))
+        ((_, result),) = self.redriver.redrive([key], deadline)
+        return result
+
+    def _objects(self, notices: list[Any], deadline: Deadline) -> Result:
+        from consumers.redriving import FailureObjects, redrive_failure
+
+        for notice in notices:
+            if not str(notice["eventName"]).startswith("ObjectCreated:"):
+                continue
+            objects = FailureObjects(self.s3(), notice["s3"]["bucket"]["name"])
+            name = unquote_plus(notice["s3"]["object"]["key"])
+            result = redrive_failure(objects, name, self.redriver, self.read_back, deadline)
+            if isinstance(result, Kept):
+                return result
+        return Redriven()
+
+
+def redrive_handler(event: Event, context: Context) -> dict[str, Any]:
+    """Redrive what the messages of an SQS queue point to: dead letters that were announced on it
+    (`CDC_DEAD_LETTER_QUEUE_URL`), and batches that Lambda gave up on (an OnFailure destination of SQS, of SNS, or of S3
+    whose notifications go to the queue).
+
+    Returns:
+        `{"batchItemFailures": […]}` with each message that is not settled: it stays in the queue. The event source
+        mapping needs `FunctionResponseTypes: [ReportBatchItemFailures]`.
+
+    Raises:
+        ConfigError: the deployment is wrong; every message stays.
+    """
+    return _respond(event, context, _queue())
+
+
+def redrive_handler_for(
+    *,
+    on_insert: Callable[[Change], object] | None = None,
+    on_modify: Callable[[Change], object] | None = None,
+    on_remove: Callable[[Change], object] | None = None,
+) -> Handler:
+    """As `redrive_handler`, for letters of your functions too: they get the letter's own change, `redriven` being
+    true."""
+    sink = FunctionSink(on_insert=on_insert, on_modify=on_modify, on_remove=on_remove)
+    queue = cache(lambda: _wired(sink))
+
+    def handle(event: Event, context: Context) -> dict[str, Any]:
+        return _respond(event, context, queue())
+
+    return handle
+
+
+def _respond(event: Event, context: Context, queue: tuple[RedriveQueue, float]) -> dict[str, Any]:
+    redriving, margin_seconds = queue
+    remaining = context.get_remaining_time_in_millis() / 1000
+    return redriving.respond(event, Deadline.after(max(0.0, remaining - margin_seconds)))
+
+
+@cache
+def _queue() -> tuple[RedriveQueue, float]:
+    return _wired(None)
+
+
+def _wired(functions: Sink | None) -> tuple[RedriveQueue, float]:
+    import boto3
+
+    from consumers.aws_lambda import _log_level as configure
+    from consumers.redriving import redriver, streams
+    from consumers.wiring import wire
+
+    settings = load_settings(os.environ)
+    configure(settings)
+    wiring = wire(settings, functions=functions)
+    s3 = cache(lambda: boto3.client("s3"))
+    return RedriveQueue(redriver(wiring), streams(), s3), settings.deadline_margin_seconds

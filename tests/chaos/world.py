@@ -1,0 +1,88 @@
+"""The servers that all rounds share: LocalStack, an OpenSearch that may be killed, and a proxy before S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cdc.testing import TcpProxy
+from consumers.kcl.artifacts import kcl_jars
+from local.localstack import REGION, LocalStack, install_localstack, launch_localstack
+from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
+
+__all__ = ["World", "localstack_running", "world"]
+
+_SMALL_QUEUE = "thread_pool.write.size: 1\nthread_pool.write.queue_size: 2"
+"""Room for a consumer's writes, one request a shard of a stream, and for little beside them."""
+
+
+@dataclass
+class World:
+    """The servers; `opensearch` is replaced when it is started again, on the same port. Logs and data are in `run`."""
+
+    localstack: LocalStack
+    opensearch: OpenSearchServer
+    proxy: TcpProxy
+    run: Path
+
+    def environment(self) -> dict[str, str]:
+        """What points consumers at the servers; at S3 through the proxy."""
+        return {
+            **self.localstack.environment(),
+            **self.opensearch.environment(),
+            "AWS_ENDPOINT_URL_S3": self.proxy.url,
+        }
+
+    def client(self, service: str) -> Any:
+        """A client of boto3's for the load and the judge: straight to LocalStack."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            service,  # type: ignore[call-overload]  # any of them
+            endpoint_url=self.localstack.url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(
+                read_timeout=60, max_pool_connections=16, retries={"mode": "standard", "total_max_attempts": 5}
+            ),
+        )
+
+    def start_opensearch_again(self) -> None:
+        """On the same data and port, after a stop or a kill."""
+        self.opensearch = self.opensearch.started_again()
+
+    def see_to_opensearch(self) -> None:
+        """Start it if it does not run."""
+        if self.opensearch.process.supervisor.poll() is not None:
+            self.start_opensearch_again()
+
+
+@contextmanager
+def world(localstack: LocalStack, run: Path) -> Iterator[World]:
+    """An OpenSearch of its own and the proxy, beside a running LocalStack."""
+    server = urlsplit(localstack.url)
+    home = install_opensearch(lambda _text, _done, _total: None)
+    with TcpProxy(str(server.hostname), int(server.port or 80)) as proxy:
+        made = World(localstack, launch_opensearch(run, home, extra_settings=_SMALL_QUEUE, heap="384m"), proxy, run)
+        try:
+            made.opensearch.wait()
+            yield made
+        finally:
+            made.opensearch.stop()
+
+
+@contextmanager
+def localstack_running(run: Path) -> Iterator[LocalStack]:
+    """LocalStack, and the KCL's jars fetched."""
+    kcl_jars()
+    with ExitStack() as started:
+        localstack = launch_localstack(run, *install_localstack(lambda _text, _done, _total: None))
+        started.callback(localstack.stop)
+        localstack.wait()
+        yield localstack
