@@ -15,10 +15,11 @@ from typing import Any
 
 from cdc.archive import read_archive
 from cdc.attributes import RawItem
-from cdc.change import Change, Operation
+from cdc.change import Change
 from cdc.letter import DeadLetter, change_of_letter
 from cdc.mapping import TOMBSTONE_FIELD
 from cdc.sinks.age_limit import DEFERRED_TOO_LONG
+from cdc.testing.clock import SimulatedClock
 from cdc.testing.opensearch import SimulatedOpenSearch
 from cdc.testing.plan import Plan
 from cdc.testing.s3 import SimulatedS3
@@ -37,7 +38,9 @@ _SHOWN = 5
 class Checker:
     """Collects `violations`, one line each."""
 
-    def __init__(self, plan: Plan, table: SimulatedTable, server: SimulatedOpenSearch, s3: SimulatedS3) -> None:
+    def __init__(
+        self, plan: Plan, clock: SimulatedClock, table: SimulatedTable, server: SimulatedOpenSearch, s3: SimulatedS3
+    ) -> None:
         self.plan = plan
         self.violations: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -49,6 +52,10 @@ class Checker:
         self._durable: set[str] = set()
         self._seen_puts = 0
         self._revived: set[tuple[str, str]] = set()
+        self._newest: dict[tuple[str, str], int] = {}  # the highest number that a document ever showed
+        self._last_gone: dict[tuple[str, str], float] = {}  # when it was last removed
+        self._writes: dict[str, TableWrite] = {}
+        self._clock = clock
         self._first_tried: dict[str, int] = {}
         self._newest_tried: dict[tuple[str, str], int] = {}
         server.on_write = self._written
@@ -62,6 +69,11 @@ class Checker:
 
     def _written(self, index: str, identifier: str, old: Any, new: tuple[int, Any]) -> None:
         self.counts["writes"] += 1
+        source = new[1]
+        if source is None or TOMBSTONE_FIELD in source:
+            self._last_gone[index, identifier] = self._clock()
+        else:
+            self._newest[index, identifier] = max(self._newest.get((index, identifier), 0), source["n"])
         highest = self._server.versions_ever.get((index, identifier), -1)
         if old is not None and new[0] < old[0]:
             self.violated(f"{index}/{identifier}: version {new[0]} was written over {old[0]}")
@@ -95,16 +107,29 @@ class Checker:
             self.counts["acknowledged"] += 1
             if identity not in self._durable:
                 self.violated(f"{identity} was acknowledged before it was in the archive")
-            if not self._is_indexed(change) and not self._has_letter(change):
+            if not self._is_indexed(self._write_of(change)) and not self._has_letter(change):
                 self.violated(f"{identity} was acknowledged before it was in the index")
 
-    def _is_indexed(self, change: Change) -> bool:
-        if change.raw_after is None and change.operation is not Operation.REMOVE:
+    def _write_of(self, change: Change) -> TableWrite:
+        history = self._table.history
+        for write in history[len(self._writes) :]:
+            self._writes[self._identity(write) or f"unrecorded {write.place}"] = write
+        return self._writes[str(change.identity)]
+
+    def _is_indexed(self, write: TableWrite) -> bool:
+        """Was its state, or a later one of the item, ever written wherever it belongs?"""
+        if not self.plan.view.has_new_image:
             return True  # read back from the table: it may be gone there
-        identifier = _identifier(change.raw_keys)
-        return any(
-            self._server.versions_ever.get((f"{index}-v1", identifier), -1) >= change.version for index in INDICES
-        )
+        wanted = {}
+        if write.before is not None:
+            wanted[_owner(write.before)] = int(write.before["n"]["N"]) + 1
+        if write.after is not None:
+            wanted[_owner(write.after)] = int(write.after["n"]["N"])
+        return all(self._was_written(index, write, number) for index, number in wanted.items())
+
+    def _was_written(self, index: str, write: TableWrite, number: int) -> bool:
+        place = f"{index}-v1", _identifier(write.keys)
+        return self._newest.get(place, 0) >= number or self._last_gone.get(place, -1.0) >= write.micros // 1_000_000
 
     def _has_letter(self, change: Change) -> bool:
         name = str(change.identity).replace("/", "_").replace(":", "")
@@ -137,6 +162,10 @@ class Checker:
             if stored.bucket == ARCHIVE
             for line in _lines(stored.body)
         )
+        firsts = Counter(
+            _record(_lines(stored.body)[0]) for stored in self._s3.objects.values() if stored.bucket == ARCHIVE
+        )
+        self._say("begins two objects", (name for name, count in firsts.items() if count > 1))
         twice = [name for name, count in raw.items() if count > 1]
         self.counts["archived"] = len(counts)
         self.counts["archived twice"] = len(twice)
@@ -223,6 +252,11 @@ def _plain(value: Mapping[str, Any]) -> Any:
         case "SS":
             return sorted(content)
     return content
+
+
+def _record(line: Any) -> str:
+    """A delivery, of which Kinesis may make several of one change."""
+    return f"{line['Metadata']['Identity']['S']} at {line['Metadata']['SequenceNumber']['S']}"
 
 
 def _lines(body: bytes) -> list[Any]:

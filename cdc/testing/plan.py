@@ -27,7 +27,7 @@ _WEIGHTS = {
     "new stream": 1.0,
     "new table": 0.4,
     "restart": 1.0,
-    "hide alias": 1.0,
+    "hide alias": 2.0,
     "block": 1.0,
     "crash": 2.0,
     "freeze": 2.0,

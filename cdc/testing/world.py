@@ -64,7 +64,7 @@ class World:
         self.table = SimulatedTable("shop", self.clock, self.chance, view=plan.view, shards=plan.shards)
         self.server = SimulatedOpenSearch(self.clock, rejects=_refused)
         self.s3 = SimulatedS3(self.clock)
-        self.checker = Checker(plan, self.table, self.server, self.s3)
+        self.checker = Checker(plan, self.clock, self.table, self.server, self.s3)
         self.mappings = Mappings((parse_mapping(_mapping(plan), source="shop.yml"),))
         self.settings = load_settings(
             {

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ from cdc.testing import Delayed, HalfAnswer, ProxyFault, Reset
 from tests.chaos.consumer import Consumer, Deployment
 from tests.chaos.load import Load
 
-__all__ = ["CONSUMER_KILLED", "FAULTS", "HUNDRED_WRITES", "Fault", "Struck"]
+__all__ = ["CONSUMER_KILLED", "FAULTS", "HUNDRED_WRITES", "Fault", "Struck", "ask"]
 
 _SIGN = r"(opensearch|archive): attempt \d+|is held"
 """What a consumer logs when a sink fails."""
@@ -157,7 +157,8 @@ def _queue_full(struck: Struck) -> Iterator[Callable[[], None]]:
 
     def press() -> None:
         while not enough.is_set():
-            _ask(f"{struck.opensearch}/pressure/_bulk?filter_path=errors", "POST", body, "application/x-ndjson")
+            with suppress(urllib.error.HTTPError):  # it may refuse whole requests of ours too
+                ask(f"{struck.opensearch}/pressure/_bulk?filter_path=errors", "POST", body, "application/x-ndjson")
 
     with ThreadPoolExecutor(6, thread_name_prefix="pressure") as pool:
         pressing = [pool.submit(press) for _ in range(6)]
@@ -166,15 +167,16 @@ def _queue_full(struck: Struck) -> Iterator[Callable[[], None]]:
         finally:
             enough.set()
             wait(pressing)
-            _ask(f"{struck.opensearch}/pressure", "DELETE")
+            ask(f"{struck.opensearch}/pressure", "DELETE")
 
 
 def _set(struck: Struck, settings: dict[str, Any]) -> None:
     url = f"{struck.opensearch}/{struck.deployment.concrete_index}/_settings"
-    _ask(url, "PUT", json.dumps(settings).encode())
+    ask(url, "PUT", json.dumps(settings).encode())
 
 
-def _ask(url: str, method: str, body: bytes | None = None, content: str = "application/json") -> None:
+def ask(url: str, method: str, body: bytes | None = None, content: str = "application/json") -> None:
+    """Ask OpenSearch without the client that is used by what is judged."""
     request = urllib.request.Request(url, body, {"Content-Type": content}, method=method)
     with urllib.request.urlopen(request, timeout=60) as answer:
         answer.read()

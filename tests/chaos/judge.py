@@ -67,7 +67,7 @@ def judge(deployment: Deployment, expected: Expected, *, order_as_read: bool = F
     note = verdict.differences.append
     for name in sorted(expected.documents.keys() | indexed.keys()):
         if expected.documents.get(name) != indexed.get(name):
-            note(f"document {name}: table {_n(expected.documents, name)}, index {_n(indexed, name)}")
+            note(f"document {name}: table {_said(expected.documents, name)}, index {_said(indexed, name)}")
     by_sequence = dict(archived)
     for sequence in sorted(expected.changes.keys() | by_sequence.keys()):
         if expected.changes.get(sequence) != by_sequence.get(sequence):
@@ -85,5 +85,5 @@ def judge(deployment: Deployment, expected: Expected, *, order_as_read: bool = F
     return verdict
 
 
-def _n(documents: dict[str, Any], name: str) -> str:
+def _said(documents: dict[str, Any], name: str) -> str:
     return f"n={documents[name].get('n')}" if name in documents else "has none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from local.servers import Servers
 from tests.chaos.consumer import Deployment
-from tests.chaos.faults import CONSUMER_KILLED, FAULTS, HUNDRED_WRITES, Fault
+from tests.chaos.faults import CONSUMER_KILLED, FAULTS, HUNDRED_WRITES, Fault, ask
+from tests.chaos.judge import expected_of, judge
 from tests.chaos.rounds import drawn, play
 from tests.chaos.world import World, world
 
@@ -37,6 +39,28 @@ def test_nothing_is_lost_stale_or_twice(chaos: World, fault: Fault) -> None:
     print(f"seed {SEED}: {fault.name}")
     result = play(deployment, fault, SEED)
     assert result.changes > 500
+
+
+def test_the_verdict_names_what_is_missing_stale_extra_lost_and_dead(chaos: World) -> None:
+    deployment = Deployment.make(chaos)
+    dynamodb, s3 = chaos.client("dynamodb"), chaos.client("s3")
+    for name in ("right", "stale", "missing"):
+        dynamodb.put_item(TableName=deployment.name, Item={"pk": {"S": name}, "sk": {"S": "x"}, "n": {"N": "2"}})
+    for name, number in (("right", 2), ("stale", 1), ("extra", 2)):
+        document = json.dumps({"pk": name, "sk": "x", "n": number}).encode()
+        ask(f"{chaos.opensearch.url}/{deployment.name}/_doc/{name}%7Cx", "PUT", document)
+    s3.put_object(Bucket=deployment.name, Key="dead-letters/one.json", Body=b"{}")
+    expected = expected_of(deployment)
+    lost = [f"change {sequence}: stream only" for sequence in sorted(expected.changes)]
+    assert len(lost) == 3
+    assert judge(deployment, expected, order_as_read=True).differences == [
+        "document extra|x: table has none, index n=2",
+        "document missing|x: table n=2, index has none",
+        "document stale|x: table n=2, index n=1",
+        *lost,
+        "dead letter dead-letters/one.json",
+        "the archive reads as 0 changes, not each once in order",
+    ]
 
 
 def test_twenty_rounds_meet_every_fault_that_strikes_alone_and_no_fault_twice() -> None:
