@@ -15,7 +15,7 @@ from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
 from cdc.letter import UNREADABLE_SINK, DeadLetter, letter_of
 from cdc.outcome import Deferred, Outcome, Rejected
-from cdc.sinks import Sink
+from cdc.sinks.around import Around
 from cdc.sources import Record, Unreadable
 
 if TYPE_CHECKING:
@@ -86,17 +86,11 @@ def _now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Keeping:
+class Keeping(Around):
     """A sink whose rejected changes are kept in `store`. Without a store they are deferred: never acknowledged."""
 
-    sink: Sink
     store: DeadLetterStore | None
     now: Callable[[], datetime] = _now
-
-    @property
-    def name(self) -> str:
-        """The sink's own."""
-        return self.sink.name
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """As the sink's; a Rejected outcome is kept, a rejection that could not be stored is Deferred."""
@@ -104,14 +98,6 @@ class Keeping:
         rejected = [(one, why) for one, why in zip(changes, outcomes, strict=True) if isinstance(why, Rejected)]
         kept = iter(_at_once(lambda entry: _kept(*entry, self.name, self.store, self.now), rejected, self.store))
         return [next(kept) if isinstance(outcome, Rejected) else outcome for outcome in outcomes]
-
-    def flush(self, deadline: Deadline) -> None:
-        """As the sink's."""
-        self.sink.flush(deadline)
-
-    def close(self) -> None:
-        """As the sink's."""
-        self.sink.close()
 
 
 def _at_once(keep: Callable[[_T], Outcome], entries: Sequence[_T], store: DeadLetterStore | None) -> list[Outcome]:

@@ -103,7 +103,7 @@ def respond(event: Event, context: Context, wiring: Wiring) -> dict[str, Any]:
             remedy="Give the function a timeout of a minute or more, or set a smaller margin.",
         )
     deadline = Deadline.after(left - margin, clock=wiring.clock)
-    pipeline = wiring.pipeline()
+    pipeline = wiring.invocations
     try:
         progress = pipeline.process(records, deadline)
     finally:

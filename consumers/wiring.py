@@ -111,10 +111,16 @@ class Wiring:
                     )
         return compiled
 
+    @cached_property
+    def invocations(self) -> Pipeline:
+        """The pipeline of a Lambda's invocations, one after the other: what stands around its sinks remembers what
+        happened in earlier ones."""
+        return self.pipeline()
+
     def pipeline(
         self, sleep: Sleep | None = None, observe: Observe = _nobody, *, age_limited: bool = False
     ) -> Pipeline:
-        """A pipeline for one shard, or for a Lambda's invocations. `sleep` is how it waits between attempts, else as
+        """A pipeline for one shard. `sleep` is how it waits between attempts, else as
         all of the process; `observe` is told what became of changes in each sink. `age_limited`: what is deferred for
         too long becomes a dead letter (for Lambda the event source mapping does this)."""
         sleep = sleep or self.sleep

@@ -57,7 +57,7 @@ class Checker:
         self._writes: dict[str, TableWrite] = {}
         self._clock = clock
         self._first_tried: dict[str, int] = {}
-        self._newest_tried: dict[tuple[str, str], int] = {}
+        self._newest_tried: dict[tuple[str, str, str], int] = {}
         server.on_write = self._written
 
     def violated(self, text: str) -> None:
@@ -83,17 +83,17 @@ class Checker:
             if self.plan.on_remove == "tombstone":
                 self.violated(f"{index}/{identifier}: version {new[0]} came after {highest}, in spite of tombstones")
 
-    def tried(self, changes: Iterable[Change]) -> None:
-        """Changes reach the sinks: each item's in the order of its stream, when they come for the first time."""
+    def tried(self, changes: Iterable[Change], consumer: str) -> None:
+        """Changes reach a consumer's sinks: each item's in the order of its stream, when they first come."""
         if self.plan.consumer == "kinesis":
             return  # Kinesis itself is out of order
         for change in changes:
-            identity = str(change.identity)
+            identity = f"{change.identity} of the {consumer}"
             if identity in self._first_tried:
                 self.counts["replays"] += 1
                 continue
             place = self._first_tried[identity] = change.sequence.value
-            item = change.stream.arn, change.identity.digest
+            item = consumer, change.stream.arn, change.identity.digest
             newest = self._newest_tried.get(item, -1)
             if place < newest:
                 self.violated(f"{identity} reached the sinks after {newest} of the same item")
@@ -176,6 +176,10 @@ class Checker:
         """The changes of dead letters of records that were good, and could not be written in time."""
         letters = [DeadLetter.from_json(one.body) for one in self._s3.objects.values() if one.bucket == LETTERS]
         return [change_of_letter(letter) for letter in letters if letter.reason.startswith(DEFERRED_TOO_LONG)]
+
+    def poisoned(self) -> list[RawItem]:
+        """The keys of items that ever had a document that is refused."""
+        return [write.keys for write in self._table.history if write.after is not None and POISON in write.after]
 
     def index_is_right(self, *, refused: bool, except_for: Sequence[RawItem] = ()) -> None:
         """Every item's document is as the table has it. `refused`: poison is not in the index, but the state before.

@@ -50,7 +50,8 @@ class SimulatedOpenSearch:
 
     `rejects` gives the error type for a document that can't be stored, or None; names of fields that OpenSearch refuses
     are refused anyway. `on_write` is told of each write as it happens. `versions_ever` holds the highest version that
-    each document (index, id) of the present indices ever had, forgotten deletes included. One thread at a time.
+    each document (index, id) of the present indices ever had, forgotten deletes included. `conflicts` counts the writes
+    that a newer version kept out. One thread at a time.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class SimulatedOpenSearch:
         self.rejects = rejects
         self.on_write = on_write
         self.versions_ever: dict[tuple[str, str], int] = {}
+        self.conflicts = 0
         self._cluster = Cluster(clock, faults)
         self._cluster.vanished = self._forget_versions
         self.indices = SimulatedIndices(self._cluster)
@@ -147,7 +149,9 @@ class SimulatedOpenSearch:
         return [self._apply(operation) for operation in asked[:count]]
 
     def _apply(self, operation: Operation) -> dict[str, Any]:
-        return self._writer.apply(operation, self._cluster.clock())
+        answer = self._writer.apply(operation, self._cluster.clock())
+        self.conflicts += answer[operation.action]["status"] == 409
+        return answer
 
     def _answer(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         errors = any("error" in answer for item in items for answer in item.values())

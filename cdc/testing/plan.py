@@ -34,6 +34,7 @@ _WEIGHTS = {
     "hand over": 1.5,
     "new worker": 1.0,
     "outage": 0.15,
+    "backlog": 0.04,
 }
 _WITHOUT_TABLE_READS = frozenset({"new table"})
 """What can't be told from the stream alone where images are read back from the table."""

@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import orjson
 
+from cdc.attributes import RawItem
 from cdc.change import Change
+from cdc.deadline import Deadline
+from cdc.on_failure import FailedBatch, ReadBack, read_on_failure, redrive_batch
+from cdc.redrive import Kept, Result
 from cdc.sources import changes_from_lambda
 from cdc.testing.checker import INDICES, POISON
 from cdc.testing.leases import Gap
 from cdc.testing.plan import Event, Plan, draw_plan
 from cdc.testing.world import World
 
-__all__ = ["Report", "simulate", "smallest"]
+__all__ = ["Report", "simulate", "simulate_seed", "smallest"]
 
 _TURNS = 3_000
 _LATE_SECONDS = 200.0
@@ -50,6 +55,7 @@ class _Run:
         self.plan = plan
         self.world = World(plan)
         self.written = 0
+        self.fell_behind = False
 
     def report(self) -> Report:
         world, checker = self.world, self.world.checker
@@ -60,19 +66,47 @@ class _Run:
         world.clock.sleep(_LATE_SECONDS)
         given_up = self._given_up()
         checker.given_up.update(str(change.identity) for change in given_up)
+        letters = len(checker.letters)
         if not checker.violations:
             kept = [change.raw_keys for change in (*given_up, *checker.deferred_too_long())]
             checker.index_is_right(refused=self.plan.poison, except_for=kept)
             checker.archive_is_complete(allow_overlap=world.was_interrupted or self._has_two_writers())
+            self._redrive(kept)
         if world.kcl is not None:
             if world.kcl.skipped_batches:
                 checker.violated(f"the KCL skipped {world.kcl.skipped_batches} batches: {world.kcl.escaped[:1]}")
             if world.kcl.gaps:
                 checker.violated("records were trimmed before they were read")
         counts = Counter(checker.counts)
-        counts.update({"changes": len(world.table.history), "dead letters": len(checker.letters)})
+        counts.update(
+            {"changes": len(world.table.history), "dead letters": letters, "given up by Lambda": len(given_up)}
+        )
+        counts.update({"conflicts": world.server.conflicts})
         counts.update({f"fault: {name}": count for name, count in world.disturbances.items()})
         return Report(self.plan, tuple(checker.violations), counts)
+
+    def _redrive(self, kept: Sequence[RawItem]) -> None:
+        """What refused documents is mended, and all that was kept is redriven: nothing may be missing then."""
+        world, checker = self.world, self.world.checker
+        world.server.rejects = None
+        if not world.on_failure and not checker.letters:
+            return
+        redriver, deadline = world.redriver(), Deadline.after(3600.0, clock=world.clock)
+        results: list[Result] = [
+            redrive_batch(read_on_failure(record), redriver, _no_reader, deadline, world.clock.utc)
+            for record in world.on_failure
+        ]
+        results += [result for _, result in redriver.redrive(list(redriver.letters.keys()), deadline)]
+        for result in results:
+            if isinstance(result, Kept):
+                checker.violated(f"a redrive did not succeed: {result.reason}")
+        checker.given_up.clear()
+        # of an item that was dropped with its table a redrive finds nothing, and removes the document
+        dropped = any(event.kind == "new table" for event in self.plan.events)
+        checker.index_is_right(refused=False, except_for=[*kept, *checker.poisoned()] if dropped else ())
+        checker.archive_is_complete(allow_overlap=True)
+        if checker.letters:
+            checker.violated(f"{len(checker.letters)} dead letters are left after a redrive")
 
     def _has_two_writers(self) -> bool:
         return self.plan.consumer == "lambda and kcl" or any(
@@ -112,6 +146,8 @@ class _Run:
                 self.world.clock.sleep(event.amount**2)
             case "outage":
                 self.world.clock.sleep(1800.0 * event.amount)
+            case "backlog":
+                self._fall_behind()
             case "split" | "roll" | "merge":
                 self._reshard(event)
             case "new stream" | "new table":
@@ -124,6 +160,14 @@ class _Run:
                 self.world.block(INDICES[event.item % 2], event.amount * 10.0)
             case _:
                 self._to_a_worker(event)
+
+    def _fall_behind(self) -> None:
+        """The consumers stand still for 19 hours and then meet an index that refuses for longer than old records are
+        tried; a second time would be a gap."""
+        if not self.fell_behind:
+            self.fell_behind = True
+            self.world.clock.sleep(19 * 3600.0)
+            self.world.block(INDICES[0], 1200.0)
 
     def _to_an_item(self, event: Event) -> None:
         key = ("C#1" if event.item % 2 else f"C#{event.item}", f"O#{event.item}")
@@ -191,20 +235,29 @@ class _Run:
                 self.world.new_worker()
 
 
-def smallest(plan: Plan) -> Plan:
-    """A plan of as few events as still break the promise, by leaving out ever smaller runs of them."""
-    places = list(range(len(plan.events)))
+def _no_reader(batch: FailedBatch, deadline: Deadline) -> ReadBack:
+    raise AssertionError(f"{batch.first} has {deadline.remaining_seconds} s: failure records of S3 have their payload")
+
+
+def smallest(plan: Plan, fails: Callable[[Plan], bool] | None = None) -> tuple[int, ...]:
+    """The places of as few events of a plan as still fail (`fails`: break the promise), for `Plan.with_events`.
+
+    Ever smaller runs of events are left out: one event less and it no longer fails.
+    """
+    fails = fails or (lambda fewer: bool(simulate(fewer).violations))
+    places = tuple(range(len(plan.events)))
     size = len(places) // 2
     while size:
-        start = 0
+        start, before = 0, places
         while start < len(places):
             fewer = places[:start] + places[start + size :]
-            if simulate(plan.with_events(fewer)).violations:
+            if fails(plan.with_events(fewer)):
                 places = fewer
             else:
                 start += size
-        size //= 2
-    return plan.with_events(places)
+        if size > 1 or places == before:
+            size //= 2
+    return places
 
 
 def simulate_seed(seed: int) -> Report:

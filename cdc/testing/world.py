@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from cdc.deadline import Deadline
 from cdc.errors import ConfigError, SinkError, SinkUnavailable
 from cdc.mapping import Mappings, parse_mapping
 from cdc.outcome import Outcome
+from cdc.redrive import Redriver
 from cdc.sequence import SequenceNumber, Stream
 from cdc.settings import load_settings
 from cdc.sinks.indices import Targets
@@ -33,6 +34,7 @@ from cdc.testing.s3 import SimulatedS3
 from cdc.testing.table import SimulatedTable
 from consumers.aws_lambda import respond
 from consumers.kcl.shard import Checkpoint, Running, ShardConsumer, ShardPipeline, ShardSettings
+from consumers.redriving import redriver
 from consumers.wiring import Wiring
 
 __all__ = ["World"]
@@ -113,7 +115,7 @@ class World:
                 faults=self.faults,
                 batch_size=self.chance.choice([3, 12]),
                 parallelization_factor=self.chance.choice([1, 2]),
-                max_retries=self.chance.choice([-1, -1, 6]),
+                max_retries=self.chance.choice([-1, -1, 2]),
                 max_record_age_seconds=22 * 3600,
                 bisect=self.chance.random() < 0.5,
                 on_failure=self.on_failure,
@@ -196,7 +198,7 @@ class World:
         records = [record for record in read_lambda(event) if isinstance(record, Change)]
         for record in records:
             self.undisturbed(partial(self._prepared, wiring, record.stream))
-        self.checker.tried(records)
+        self.checker.tried(records, "Lambda")
         self._callers.append(_Caller(False, lambda: True))
         try:
             answer = respond(event, context, wiring)
@@ -278,6 +280,10 @@ class World:
         """What happened to processes, and to requests."""
         return {**self.faults.counts, **self._disturb.counts}
 
+    def redriver(self) -> Redriver:
+        """What redrives this deployment's letters."""
+        return replace(redriver(self.wiring()), reach=lambda _stream: None, sleep=self.clock.sleep)
+
     def calm(self) -> None:
         """No more faults; what stands in the way is taken away in time."""
         self.faults.off()
@@ -352,7 +358,7 @@ class _Watched:
     def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
         """As the pipeline's."""
         if not deadline.expired:
-            self.world.checker.tried(record for record in records if isinstance(record, Change))
+            self.world.checker.tried((record for record in records if isinstance(record, Change)), "KCL")
         return self._called(lambda: self.pipeline.write(records, deadline))
 
     def flush(self, deadline: Deadline) -> None:

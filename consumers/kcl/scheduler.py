@@ -79,6 +79,24 @@ class Scheduler:
         return graceful
 
 
+@dataclass(slots=True)
+class _ShardSyncs:
+    """The adapter's way of finding shards, for every stream that the KCL hears of.
+
+    The KCL keeps what syncs a stream's shards in a public map, and makes what is not in it: KCL 3.5 by a method of its
+    factory that the adapter 2.0.1 does not override, and what that makes can't list the shards of DynamoDB ("not
+    implemented"): a stream that is found while running would never be read. So the map is filled first.
+    """
+
+    make: Callable[[Any], Any] | None = None
+    managers: Any = None
+
+    def see(self, config: Any) -> None:
+        """To be called before the KCL gets to know the stream's config."""
+        if self.make is not None and not self.managers.containsKey(config):
+            self.managers.put(config, self.make(config))
+
+
 @contextmanager
 def sole_worker(settings: KclSettings) -> Iterator[None]:
     """Hold a lock of this host for application and worker id: two live workers of one id would share leases.
@@ -118,7 +136,8 @@ def make_scheduler(
     java = jpype.JClass
     adapter_client, streams_client, dynamodb, cloudwatch = _clients(jpype, settings)
     from_latest: set[str] = set()
-    tracker = _tracker(jpype, streams, names, from_latest)
+    syncs = _ShardSyncs()
+    tracker = _tracker(jpype, streams, names, from_latest, syncs)
     builder = java(f"{_KINESIS}common.ConfigsBuilder")(
         tracker, settings.application, adapter_client, dynamodb, cloudwatch, settings.worker_id, factory
     )
@@ -145,10 +164,17 @@ def make_scheduler(
     if settings.initial_position == "LATEST" and refresher.isLeaseTableEmpty():
         # a stream that is found later was made later: nothing of it may be passed over
         from_latest.update(stream.arn for stream in streams())
-    _bootstrap(java, leases, refresher, tracker, no_metrics)
+    deleted = java(f"{_KINESIS}coordinator.DeletedStreamListProvider")()
+
+    def sync_manager(config: Any) -> Any:
+        return leases.createShardSyncTaskManager(no_metrics, config, deleted)
+
+    _bootstrap(refresher, tracker, sync_manager)
     scheduler = java(f"{_ADAPTER}StreamsSchedulerFactory").createScheduler(
         checkpoint, coordinator, lease, lifecycle, metrics, processor, retrieval, adapter_client
     )
+    syncs.make, syncs.managers = sync_manager, scheduler.streamToShardSyncTaskManagerMap()
+    tracker.streamConfigList()  # those that it knows already
     thread = java("java.lang.Thread")(scheduler, "kcl-scheduler")
     thread.setDaemon(True)
     return Scheduler(scheduler, jpype, (streams_client, dynamodb, cloudwatch), thread)
@@ -182,7 +208,11 @@ def _never_skip(java: Any, adapter: Any) -> None:
 
 
 def _tracker(
-    jpype: Any, streams: Callable[[], Sequence[Stream]], names: dict[str, Stream], from_latest: set[str]
+    jpype: Any,
+    streams: Callable[[], Sequence[Stream]],
+    names: dict[str, Stream],
+    from_latest: set[str],
+    syncs: _ShardSyncs,
 ) -> Any:
     java = jpype.JClass
     positions = java(f"{_KINESIS}common.InitialPositionInStream")
@@ -201,6 +231,7 @@ def _tracker(
             position = latest if stream.arn in from_latest else oldest
             config = schedulers.createMultiStreamTracker(arns, position, keep_leases).streamConfigList().get(0)
             names[str(config.streamIdentifier().serialize())] = stream
+            syncs.see(config)
             found.add(config)
         return found
 
@@ -224,7 +255,9 @@ def _tracker(
 
         @jpype.JOverride
         def createStreamConfig(self, identifier: Any) -> Any:  # noqa: N802  (Java's name)
-            return java(f"{_KINESIS}common.StreamConfig")(identifier, oldest)
+            config = java(f"{_KINESIS}common.StreamConfig")(identifier, oldest)
+            syncs.see(config)
+            return config
 
     return Tracker()
 
@@ -245,17 +278,16 @@ def _lease_table(leases: Any) -> Any:
     return refresher
 
 
-def _bootstrap(java: Any, leases: Any, refresher: Any, tracker: Any, no_metrics: Any) -> None:
+def _bootstrap(refresher: Any, tracker: Any, sync_manager: Callable[[Any], Any]) -> None:
     """Make the leases of streams that have none, by the KCL's own calls: the scheduler would wait up to half a minute
     before it does the same.
 
     Raises:
         ConfigError: the shards can't be listed.
     """
-    deleted = java(f"{_KINESIS}coordinator.DeletedStreamListProvider")()
     for config in tracker.streamConfigList():
         if refresher.listLeasesForStream(config.streamIdentifier()).isEmpty():
-            result = leases.createShardSyncTaskManager(no_metrics, config, deleted).callShardSyncTask()
+            result = sync_manager(config).callShardSyncTask()
             if result.getException() is not None:
                 raise ConfigError(
                     f"the shards of {config.streamIdentifier().serialize()} can't be listed: {result.getException()}",

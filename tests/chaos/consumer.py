@@ -85,6 +85,7 @@ class Deployment:
             "CDC_OPENSEARCH_TIMEOUT_SECONDS": "3",
             "CDC_RETRY_WAIT_MAX_SECONDS": "2",
             "CDC_APPLICATION": self.lease_table,
+            "TMPDIR": str(self.folder),  # for the lock files of worker ids
             "CDC_WORKER_ID": self.worker_id(worker),
         }
 

@@ -111,16 +111,20 @@ def _zombie(struck: Struck) -> None:
 def _opensearch_killed(struck: Struck) -> Iterator[Callable[[], None]]:
     is_met = _met(struck)
     struck.deployment.world.opensearch.process.kill()
-    yield is_met
-    struck.deployment.world.start_opensearch_again()
+    try:
+        yield is_met
+    finally:
+        struck.deployment.world.start_opensearch_again()
 
 
 @contextmanager
 def _opensearch_restarted(struck: Struck) -> Iterator[Callable[[], None]]:
     is_met = _met(struck)
     struck.deployment.world.opensearch.stop()
-    yield is_met
-    struck.deployment.world.start_opensearch_again()
+    try:
+        yield is_met
+    finally:
+        struck.deployment.world.start_opensearch_again()
 
 
 @contextmanager

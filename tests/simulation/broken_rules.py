@@ -22,7 +22,7 @@ from cdc.testing import event_source_mapping, kcl
 from cdc.testing.leases import SimulatedLease
 from consumers.kcl import shard
 
-__all__ = ["BROKEN_RULES"]
+__all__ = ["BROKEN_RULES", "Break"]
 
 Break = Callable[[pytest.MonkeyPatch], None]
 

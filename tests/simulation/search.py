@@ -1,0 +1,35 @@
+"""Which seed shows that a rule is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from cdc.testing.plan import draw_plan
+from cdc.testing.trials import try_plan
+
+__all__ = ["WITHIN", "Found", "first_seed_that_finds"]
+
+WITHIN = 500
+"""So many seeds must be enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A rule, the first seed whose simulation finds it broken, and what the checker says then; None: no seed does."""
+
+    rule: str
+    seed: int | None
+    violation: str | None
+
+
+def first_seed_that_finds(rule: Callable[[pytest.MonkeyPatch], None], within: int = WITHIN) -> Found:
+    """Break a rule, and simulate one seed after another until one fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        rule(patch)
+        for seed in range(within):
+            if violations := try_plan(draw_plan(seed)).violations:
+                return Found(rule.__name__, seed, violations[0])
+    return Found(rule.__name__, None, None)
