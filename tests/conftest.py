@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from local.demo.traffic import make_table
 from local.servers import Servers, running
 
 if TYPE_CHECKING:
@@ -77,14 +78,4 @@ def index() -> str:
 def table(aws: Any) -> tuple[str, str]:
     """A new table with the keys pk and sk, and its stream's ARN."""
     name = f"table-{uuid4().hex[:12]}"
-    description = aws("dynamodb").create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )
-    return name, description["TableDescription"]["LatestStreamArn"]
+    return name, make_table(aws("dynamodb"), name)

@@ -15,6 +15,7 @@ from boto3.dynamodb.types import TypeSerializer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
+    from mypy_boto3_dynamodb.literals import StreamViewTypeType
 
 __all__ = ["TABLE", "Traffic", "make_table"]
 
@@ -25,17 +26,17 @@ _NAMES = ("Ada", "Grace", "Zoë", "李雷", "Jürgen", "Ngọc", "Siobhán", "Ø
 _to_dynamodb = TypeSerializer().serialize
 
 
-def make_table(client: DynamoDBClient) -> str:
-    """Make the table `shop` with a stream of both images; return the stream's ARN."""
+def make_table(client: DynamoDBClient, name: str = TABLE, view: StreamViewTypeType = "NEW_AND_OLD_IMAGES") -> str:
+    """Make a table with the keys `pk` and `sk` and a stream; return the stream's ARN."""
     description = client.create_table(
-        TableName=TABLE,
+        TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
             {"AttributeName": "pk", "AttributeType": "S"},
             {"AttributeName": "sk", "AttributeType": "S"},
         ],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": view},
     )
     return str(description["TableDescription"]["LatestStreamArn"])
 

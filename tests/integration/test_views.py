@@ -13,6 +13,7 @@ from cdc.attributes import decode_item
 from cdc.errors import SinkUnavailable
 from cdc.table import DynamoDBItems
 from consumers import aws_lambda
+from local.demo.traffic import make_table
 from tests.integration.test_whole_way import Context, deployment, in_index, in_stream, in_table, lambda_record, write
 
 __all__ = ["deployment"]
@@ -27,17 +28,7 @@ def view(request: pytest.FixtureRequest) -> str:
 def table(aws: Any, view: str) -> tuple[str, str]:
     """A new table whose stream has the view."""
     name = f"table-{uuid4().hex[:12]}"
-    description = aws("dynamodb").create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": view},
-    )
-    return name, description["TableDescription"]["LatestStreamArn"]
+    return name, make_table(aws("dynamodb"), name, view)  # type: ignore[arg-type]  # a parameter of the test
 
 
 @pytest.fixture
