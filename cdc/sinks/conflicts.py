@@ -21,14 +21,17 @@ log = logging.getLogger(__name__)
 class _Tally:
     written: int = 0
     conflicts: int = 0
+    highest: dict[str, int] = field(default_factory=dict)
+    """The highest sequence number seen of each stream."""
 
 
 @dataclass(frozen=True)
 class ConflictAlarm(Around):
     """A sink watched for changes that it supersedes though nobody can have written them before.
 
-    Changes made before this process (`started`, seconds since 1970) may have been written by an earlier one: they
-    explain themselves. Of the others, a share of `share` in `window` changes is an error in the log.
+    Changes made before this process (`started`, seconds since 1970) may have been written by an earlier one, and those
+    behind which this one was already may have been written by itself: they explain themselves. Of the others, a share
+    of `share` in `window` changes is an error in the log.
     """
 
     started: float = field(default_factory=time.time)
@@ -41,7 +44,8 @@ class ConflictAlarm(Around):
         """As the sink's."""
         outcomes = self.sink.write(changes, deadline)
         for change, outcome in zip(changes, outcomes, strict=True):
-            if change.created_micros >= self.started * 1e6 and isinstance(outcome, Applied | Superseded):
+            is_new = self._is_new(change)
+            if is_new and change.created_micros >= self.started * 1e6 and isinstance(outcome, Applied | Superseded):
                 self._tally.written += 1
                 self._tally.conflicts += isinstance(outcome, Superseded) and not outcome.explained
         if self._tally.written >= self.window:
@@ -53,3 +57,10 @@ class ConflictAlarm(Around):
                 )
             self._tally.written = self._tally.conflicts = 0
         return outcomes
+
+    def _is_new(self, change: Change) -> bool:
+        stream, number = change.stream.arn, change.sequence.value
+        if number <= self._tally.highest.get(stream, -1):
+            return False
+        self._tally.highest[stream] = number
+        return True

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -107,11 +107,9 @@ class Figures:
             f"schedules  {self.seeds}: {_listed(self.consumers)}",
             f"           {_listed(self.views)}",
             f"           on_remove {_listed(self.removes)}",
-            f"faults     {self.faults.total()}: {_listed(self.faults)}",
-            *(
-                f"{'figures' if place == 0 else '':11}{count} {name}"
-                for place, (name, count) in enumerate(counts.items())
-            ),
+            *(f"{count:9}  {name}" for name, count in counts.items()),
+            f"{self.faults.total():9}  faults",
+            *(f"{count:9}    {name}" for name, count in sorted(self.faults.items())),
             f"{len(self.failures)} of {self.seeds} seeds failed, {self.seconds:.1f} s",
         ]
 
@@ -137,7 +135,6 @@ def _command(
     """
     if seed is None and events is not None:
         raise typer.BadParameter("names the events of one --seed", param_hint="--events")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     out = Console(stderr=as_json, highlight=False)
     try:
         if seed is not None:
@@ -216,7 +213,8 @@ def _repeat(seed: int, events: str | None, out: Console, *, as_json: bool) -> bo
     smallest = next(iter(shrink([seed], 1)))[1] if trial.violations and events is None else None
     if as_json:
         happened = [{"place": place, **asdict(whole.events[place])} for place in places]
-        facts = {**asdict(trial), "smallest": smallest, "command": command(seed, smallest), "events": happened}
+        told = {one.name: getattr(trial, one.name) for one in fields(trial)}
+        facts = {**told, "smallest": smallest, "command": command(seed, smallest), "events": happened}
         print(json.dumps(facts, indent=2))
         return bool(trial.violations)
     _say(
@@ -271,6 +269,7 @@ def _say(out: Console, text: str, style: str | None = None) -> None:
 
 def main() -> None:
     """Run the command of the arguments."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app(prog_name="python -m cdc.testing.simulate")
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from cdc.change import Change
 from cdc.dead_letters import S3DeadLetters
-from cdc.deadline import Deadline
 from cdc.errors import ConfigError, SinkError, SinkUnavailable
 from cdc.mapping import Mappings, parse_mapping
-from cdc.outcome import Outcome
 from cdc.redrive import Redriver
-from cdc.sequence import SequenceNumber, Stream
+from cdc.sequence import Stream
 from cdc.settings import load_settings
 from cdc.sinks.indices import Targets
-from cdc.sources import Record, read_adapter, read_lambda
+from cdc.sources import read_adapter, read_lambda
 from cdc.testing.checker import ARCHIVE, INDICES, LETTERS, POISON, Checker
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.event_source_mapping import SimulatedEventSourceMapping
@@ -32,8 +30,9 @@ from cdc.testing.opensearch import SimulatedOpenSearch
 from cdc.testing.plan import Plan
 from cdc.testing.s3 import SimulatedS3
 from cdc.testing.table import SimulatedTable
+from cdc.testing.watched import Caller, CheckedShard, WatchedClient, WatchedPipeline
 from consumers.aws_lambda import respond
-from consumers.kcl.shard import Checkpoint, Running, ShardConsumer, ShardPipeline, ShardSettings
+from consumers.kcl.shard import Running, ShardConsumer, ShardSettings
 from consumers.redriving import redriver
 from consumers.wiring import Wiring
 
@@ -44,14 +43,6 @@ _T = TypeVar("_T")
 _FREEZE_SECONDS = (1, 120)  # less than our indices remember a delete
 _STARTS = 100
 _SHARD_SETTINGS = ShardSettings(flush_bytes=6_000, flush_seconds=20.0, pause_seconds=0.2)
-
-
-@dataclass(frozen=True)
-class _Caller:
-    """Whose request it is: a shard of a worker, or an invocation."""
-
-    is_kcl: bool
-    wanted: Callable[[], bool]
 
 
 class World:
@@ -77,7 +68,7 @@ class World:
                 "CDC_BULK_COUNT": "7",
             }
         )
-        self._callers: list[_Caller] = []
+        self._callers: list[Caller] = []
         self._container: Wiring | None = None
         self._runnings: dict[str, Running] = {}
         self._workers = 0
@@ -129,10 +120,10 @@ class World:
             settings=self.settings,
             mappings=self.mappings,
             functions=None,
-            opensearch=_Client(self.server, self._asked),  # type: ignore[arg-type]
+            opensearch=WatchedClient(self.server, self._asked),  # type: ignore[arg-type]
             targets=Targets(),
-            archive_client=_Client(self.s3, self._asked),  # type: ignore[arg-type]
-            dead_letters=S3DeadLetters(_Client(self.s3, self._asked), LETTERS, at_once=1),  # type: ignore[arg-type]
+            archive_client=WatchedClient(self.s3, self._asked),  # type: ignore[arg-type]
+            dead_letters=S3DeadLetters(WatchedClient(self.s3, self._asked), LETTERS, at_once=1),  # type: ignore[arg-type]
             items=self.table,
             clock=self.clock,
             now=self.clock,
@@ -151,7 +142,7 @@ class World:
 
     def _shard(
         self, wiring: Wiring, running: Running, stream_arn: str, shard_id: str, holds_lease: Callable[[], bool]
-    ) -> _CheckedShard:
+    ) -> CheckedShard:
         if self.kcl is None:
             raise AssertionError("a shard is read by the KCL")
         stream = Stream.dynamodb(stream_arn)
@@ -159,7 +150,12 @@ class World:
         consumer = ShardConsumer(
             shard=shard_id,
             table=stream.table,
-            pipeline=_Watched(wiring.pipeline(self.kcl.pause_now, age_limited=True), self, _Caller(True, holds_lease)),
+            pipeline=WatchedPipeline(
+                wiring.pipeline(self.kcl.pause_now, age_limited=True),
+                self.checker,
+                self._callers,
+                Caller(True, holds_lease),
+            ),
             read=partial(read_adapter, stream=stream),
             settings=_SHARD_SETTINGS,
             running=running,
@@ -167,7 +163,7 @@ class World:
             observe=lambda _facts: None,
             clock=self.clock,
         )
-        return _CheckedShard(consumer, partial(read_adapter, stream=stream), self.checker)
+        return CheckedShard(consumer, partial(read_adapter, stream=stream), self.checker)
 
     def _prepared(self, wiring: Wiring, stream: Stream) -> None:
         """Start a process; what would keep it from starting is mended before: that is not what is looked at here."""
@@ -199,7 +195,7 @@ class World:
         for record in records:
             self.undisturbed(partial(self._prepared, wiring, record.stream))
         self.checker.tried(records, "Lambda")
-        self._callers.append(_Caller(False, lambda: True))
+        self._callers.append(Caller(False, lambda: True))
         try:
             answer = respond(event, context, wiring)
         except Killed:
@@ -326,92 +322,6 @@ class World:
             self.server.indices.put_alias(index=f"{index}-v1", name=index, body=alias)
 
         self.undisturbed(put_back)
-
-
-class _Client:
-    """A server's client in a process: tells of each request before it is sent."""
-
-    def __init__(self, server: Any, asked: Callable[..., None]) -> None:
-        self._server = server
-        self._asked = asked
-
-    def bulk(self, **request: Any) -> Any:
-        self._asked(is_write=True)
-        return self._server.bulk(**request)
-
-    def put_object(self, **request: Any) -> Any:
-        self._asked(is_write=False)
-        return self._server.put_object(**request)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._server, name)
-
-
-@dataclass(frozen=True)
-class _Watched:
-    """A shard's pipeline; what it is asked to write is looked at."""
-
-    pipeline: ShardPipeline
-    world: World
-    caller: _Caller
-
-    def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
-        """As the pipeline's."""
-        if not deadline.expired:
-            self.world.checker.tried((record for record in records if isinstance(record, Change)), "KCL")
-        return self._called(lambda: self.pipeline.write(records, deadline))
-
-    def flush(self, deadline: Deadline) -> None:
-        """As the pipeline's."""
-        self._called(lambda: self.pipeline.flush(deadline))
-
-    def close(self) -> None:
-        """As the pipeline's."""
-        self.pipeline.close()
-
-    def _called(self, act: Callable[[], _T]) -> _T:
-        callers = self.world._callers
-        callers.append(self.caller)
-        try:
-            return act()
-        finally:
-            callers.pop()
-
-
-class _CheckedShard:
-    """A shard's consumer whose checkpoints are checked as they are made."""
-
-    def __init__(self, consumer: ShardConsumer, read: Callable[[bytes], Record], checker: Checker) -> None:
-        self._consumer = consumer
-        self._read = read
-        self._checker = checker
-        self._open: list[Change] = []
-
-    def process(self, payloads: Sequence[bytes], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
-        """Take a batch."""
-        self._open += [record for record in map(self._read, payloads) if isinstance(record, Change)]
-        self._consumer.process(payloads, self._checked(checkpoint), millis_behind)
-
-    def lease_lost(self) -> None:
-        """Another has the shard."""
-        self._consumer.lease_lost()
-
-    def shard_ended(self, checkpoint: Checkpoint) -> None:
-        """All was delivered."""
-        self._consumer.shard_ended(self._checked(checkpoint))
-
-    def shutdown_requested(self, checkpoint: Checkpoint) -> None:
-        """The lease is given up after this."""
-        self._consumer.shutdown_requested(self._checked(checkpoint))
-
-    def _checked(self, checkpoint: Checkpoint) -> Checkpoint:
-        def checked(sequence: SequenceNumber | None) -> None:
-            checkpoint(sequence)
-            done = [one for one in self._open if sequence is None or one.sequence <= sequence]
-            self._open = self._open[len(done) :]
-            self._checker.acknowledged(done)
-
-        return checked
 
 
 _ALIVE: dict[str, Any] = {"filter": {"bool": {"must_not": {"exists": {"field": "_cdc_tombstone"}}}}}

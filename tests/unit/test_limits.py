@@ -133,6 +133,15 @@ def test_superseded_changes_that_no_replay_explains_are_an_alarm(started: float,
     assert len(said) == alarms
 
 
+def test_what_is_delivered_again_is_no_alarm() -> None:
+    said: list[str] = []
+    answers: Iterator[Outcome] = iter([Applied()] * 40 + [Superseded()] * 200)
+    sink = ConflictAlarm(scripted(lambda _: next(answers)), started=CREATED - 1, window=50, alarm=said.append)
+    for _ in range(5):
+        sink.write(changes(40), Deadline.after(1))
+    assert said == []
+
+
 class Table:
     """Items as they stand now."""
 

@@ -1,0 +1,88 @@
+"""The index as a sink over the simulated OpenSearch: what is refused, counted and warned about."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cdc import Applied, Change, Deadline
+from cdc.document import compile_mapping
+from cdc.errors import SinkMisconfigured
+from cdc.mapping import parse_mapping
+from cdc.sequence import SequenceNumber
+from cdc.sinks.indices import Targets, prepare
+from cdc.sinks.opensearch import OpenSearchSink
+from cdc.sources import change_from_kinesis
+from cdc.testing import SimulatedClock, SimulatedOpenSearch, change, stream_record
+
+KINESIS = "arn:aws:kinesis:eu-west-1:111122223333:stream/changes"
+
+
+def sink_of(server: Any, **options: Any) -> OpenSearchSink:
+    compiled = compile_mapping(
+        parse_mapping("table: shop\ndocuments: [{index: orders}]", source="shop.yml"), "shop", ["pk"]
+    )
+    targets = Targets()
+    prepare(server, compiled, change({"pk": "a"}, None, {}).stream, targets)
+    return OpenSearchSink(server, lambda _table: compiled, targets, **options)
+
+
+def from_kinesis(n: int, micros: int, number: int, precision: str) -> Change:
+    data = {**stream_record({"pk": "a"}, None, {"n": n}), "tableName": "shop"}
+    data["dynamodb"] |= {
+        "ApproximateCreationDateTime": micros,
+        "ApproximateCreationDateTimePrecision": precision,
+    }
+    return change_from_kinesis(json.dumps(data).encode(), KINESIS, SequenceNumber.parse(f"{number:056d}", 56))
+
+
+def test_times_in_milliseconds_stop_the_consumer_with_the_command_that_mends_it() -> None:
+    sink = sink_of(SimulatedOpenSearch(SimulatedClock()))
+    coarse = from_kinesis(1, 1768469400000, 1, "MILLISECOND")
+    with pytest.raises(SinkMisconfigured, match=r"update-kinesis-streaming-destination --table-name shop"):
+        sink.write([coarse], Deadline.after(1))
+
+
+def test_milliseconds_may_be_accepted_and_two_changes_within_one_keep_their_identities() -> None:
+    server = SimulatedOpenSearch(SimulatedClock())
+    sink = sink_of(server, accept_milliseconds=True)
+    one, other = (from_kinesis(n, 1768469400000, n, "MILLISECOND") for n in (1, 2))
+    assert one.version == other.version
+    assert str(one.identity) != str(other.identity)
+    assert sink.write([one], Deadline.after(1)) == [Applied()]
+    assert sink.write([other], Deadline.after(1)) == [Applied()]
+    assert server.documents("orders")["a"][1]["n"] == 2
+
+
+def test_equal_versions_of_one_item_are_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    sink = sink_of(SimulatedOpenSearch(SimulatedClock()), accept_milliseconds=True)
+    several = [from_kinesis(n, 1768469400000, n, "MILLISECOND") for n in range(4)]
+    sink.write(several, Deadline.after(1))
+    assert sink.targets.version_ties == {"orders": 3}
+    assert sum("equal versions" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_duplicate_of_a_change_is_no_tie() -> None:
+    sink = sink_of(SimulatedOpenSearch(SimulatedClock()))
+    twice = [from_kinesis(1, 1768469400000001, number, "MICROSECOND") for number in (1, 2)]
+    sink.write(twice, Deadline.after(1))
+    assert not sink.targets.version_ties
+
+
+def test_an_index_that_may_not_remember_its_sources_is_warned_about(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opensearchpy.exceptions import AuthorizationException
+
+    server = SimulatedOpenSearch(SimulatedClock())
+    server.indices.create(index="orders-v1", body={"aliases": {"orders": {}}})
+
+    def forbidden(**_options: Any) -> None:
+        raise AuthorizationException(403, "security_exception", {})
+
+    monkeypatch.setattr(server.indices, "put_mapping", forbidden)
+    sink = sink_of(server)
+    assert any("can't remember where its documents come from" in record.getMessage() for record in caplog.records)
+    assert sink.write([change({"pk": "a"}, None, {})], Deadline.after(1)) == [Applied()]
