@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: help demo test chaos lint format lock clean
+.PHONY: help demo test simulate chaos lint format lock clean
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -11,6 +11,9 @@ demo: $(STAMP) ## a table's changes reach OpenSearch and S3 on this machine, jud
 
 test: $(STAMP) lint ## all checks and tests, on real servers
 	$(BIN)/python -m pytest
+
+simulate: $(STAMP) ## the whole product on simulated servers, with faults drawn from seeds (SEEDS=200 FIRST=today's SEED= EVENTS=)
+	@$(BIN)/python -m cdc.testing.simulate $(if $(SEED),--seed $(SEED) $(if $(EVENTS),--events $(EVENTS)),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)))
 
 chaos: $(STAMP) ## kill, freeze and cut off consumers and servers under load, and judge (ROUNDS=20 SEED=the date)
 	@$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
