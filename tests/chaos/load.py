@@ -20,7 +20,7 @@ _DELETED = 0.15
 
 @dataclass
 class Load:
-    """Writes `table` from two threads until stopped; `written` counts what was answered."""
+    """Writes `table` from two threads until stopped; `written` counts what was answered, in `seconds`."""
 
     dynamodb: Any
     table: str
@@ -28,11 +28,13 @@ class Load:
     batches_per_second: float = 16
     singles_per_second: float = 20
     written: int = 0
+    seconds: float = 0.0
     _stop: threading.Event = field(default_factory=threading.Event)
     _writers: list[_Writer] = field(default_factory=list)
 
     def start(self) -> None:
         """Start the writers."""
+        self.seconds = -time.monotonic()
         self._writers = [
             _Writer(self, _batches(random.Random(self.seed)), _BATCH, self.batches_per_second),  # noqa: S311
             _Writer(self, _singles(random.Random(self.seed + 1)), 1, self.singles_per_second),  # noqa: S311
@@ -45,6 +47,7 @@ class Load:
         self._stop.set()
         for writer in self._writers:
             writer.join()
+        self.seconds += time.monotonic()
         for writer in self._writers:
             if writer.failure is not None:
                 raise writer.failure

@@ -23,10 +23,12 @@ _DRAIN_SECONDS = 150.0
 
 @dataclass(frozen=True)
 class Result:
-    """How a round went. `replayed`: records settled more than once; `superseded`: changes that met a newer state."""
+    """How a round went. `replayed`: records settled more than once; `superseded`: changes that met a newer state,
+    in their own batch mostly."""
 
     fault: str
     changes: int
+    changes_per_second: int
     documents: int
     replayed: int
     superseded: int
@@ -82,6 +84,7 @@ def play(deployment: Deployment, fault: Fault, seed: int) -> Result:
     return Result(
         fault.name,
         verdict.changes,
+        round(verdict.changes / load.seconds),
         verdict.documents,
         _settled(consumers) - verdict.changes,
         sum(consumer.superseded for consumer in consumers),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from consumers.kcl.artifacts import kcl_jars
 from local.localstack import REGION, LocalStack, install_localstack, launch_localstack
 from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 
-__all__ = ["World", "localstack_running", "world"]
+__all__ = ["World", "fresh_world", "world"]
 
 _SMALL_QUEUE = "thread_pool.write.size: 1\nthread_pool.write.queue_size: 2"
 """Room for a consumer's writes, one request a shard of a stream, and for little beside them."""
@@ -57,17 +57,12 @@ class World:
         """On the same data and port, after a stop or a kill."""
         self.opensearch = self.opensearch.started_again()
 
-    def see_to_opensearch(self) -> None:
-        """Start it if it does not run."""
-        if self.opensearch.process.supervisor.poll() is not None:
-            self.start_opensearch_again()
-
 
 @contextmanager
 def world(localstack: LocalStack, run: Path) -> Iterator[World]:
-    """An OpenSearch of its own and the proxy, beside a running LocalStack."""
+    """An OpenSearch of its own and the proxy, beside a LocalStack that runs, or is about to."""
     server = urlsplit(localstack.url)
-    home = install_opensearch(lambda _text, _done, _total: None)
+    home = install_opensearch(_silent)
     with TcpProxy(str(server.hostname), int(server.port or 80)) as proxy:
         made = World(localstack, launch_opensearch(run, home, extra_settings=_SMALL_QUEUE, heap="384m"), proxy, run)
         try:
@@ -78,11 +73,18 @@ def world(localstack: LocalStack, run: Path) -> Iterator[World]:
 
 
 @contextmanager
-def localstack_running(run: Path) -> Iterator[LocalStack]:
-    """LocalStack, and the KCL's jars fetched."""
+def fresh_world(run: Path) -> Iterator[World]:
+    """Both servers and the proxy in the new folder `run`, and the KCL's jars fetched."""
     kcl_jars()
-    with ExitStack() as started:
-        localstack = launch_localstack(run, *install_localstack(lambda _text, _done, _total: None))
-        started.callback(localstack.stop)
-        localstack.wait()
-        yield localstack
+    run.mkdir()
+    localstack = launch_localstack(run, *install_localstack(_silent))
+    try:
+        with world(localstack, run) as made:
+            localstack.wait()
+            yield made
+    finally:
+        localstack.stop()
+
+
+def _silent(_text: str, _done: int, _total: int) -> None:
+    """Nobody watches."""
