@@ -6,14 +6,15 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
 from cdc.letter import UNREADABLE_SINK, DeadLetter, letter_of
+from cdc.observer import UNOBSERVED, Observer, reason_of
 from cdc.outcome import Deferred, Outcome, Rejected
 from cdc.sinks.around import Around
 from cdc.sources import Record, Unreadable
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _WORKERS = 8
 _REASON_LETTERS = 500
+_ONCE_IN = timedelta(minutes=10)
+_REMEMBERED = 2000
 
 
 class DeadLetterStore(Protocol):
@@ -91,13 +94,36 @@ class Keeping(Around):
 
     store: DeadLetterStore | None
     now: Callable[[], datetime] = _now
+    observer: Observer = UNOBSERVED
+    _recent: dict[str, datetime] = field(default_factory=dict, repr=False, compare=False)
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """As the sink's; a Rejected outcome is kept, a rejection that could not be stored is Deferred."""
         outcomes = self.sink.write(changes, deadline)
         rejected = [(one, why) for one, why in zip(changes, outcomes, strict=True) if isinstance(why, Rejected)]
-        kept = iter(_at_once(lambda entry: _kept(*entry, self.name, self.store, self.now), rejected, self.store))
-        return [next(kept) if isinstance(outcome, Rejected) else outcome for outcome in outcomes]
+        kept = _at_once(self._kept_once, rejected, self.store)
+        self._tell(kept)
+        kept_of = iter(kept)
+        return [next(kept_of) if isinstance(outcome, Rejected) else outcome for outcome in outcomes]
+
+    def _kept_once(self, entry: tuple[Change, Rejected]) -> Outcome:
+        """A held batch comes again and again: its letters are not stored, and not announced, at each attempt."""
+        change, rejected = entry
+        name, now = f"{change.identity} {rejected.document} {rejected.cause}", self.now()
+        if (kept_at := self._recent.get(name)) is not None and now - kept_at < _ONCE_IN:
+            return replace(rejected, kept=True)
+        outcome = _kept(change, rejected, self.name, self.store, self.now)
+        if isinstance(outcome, Rejected):
+            self._recent[name] = now
+            while len(self._recent) > _REMEMBERED:
+                self._recent.pop(next(iter(self._recent)), None)
+        return outcome
+
+    def _tell(self, kept: Sequence[Outcome]) -> None:
+        for rejected in kept:
+            if isinstance(rejected, Rejected):
+                for one in (rejected, *rejected.others):
+                    self.observer.kept(self.name, reason_of(one.cause))
 
 
 def _at_once(keep: Callable[[_T], Outcome], entries: Sequence[_T], store: DeadLetterStore | None) -> list[Outcome]:
@@ -129,7 +155,9 @@ def _kept(
         for one in (rejected, *rejected.others):
             store.keep(letter_of(record, one, sink, now()))
     except SinkUnavailable as error:
-        return Deferred(f"rejected, and the dead letter could not be stored: {error.message}", error.wait_seconds)
+        return Deferred(
+            f"rejected, and the dead letter could not be stored: {error.message}. {error.remedy}", error.wait_seconds
+        )
     log.warning("%s: rejected, kept as a dead letter: %s (%s)", sink, rejected.cause, record.identity)
     return replace(rejected, kept=True)
 

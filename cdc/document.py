@@ -203,8 +203,13 @@ class CompiledMapping:
             reason, detail = f"the item can't be read at {path}: {error.message}", ""
         except Reject as error:
             reason, detail = error.message, error.detail
-        document = f"{index}/{self._id(change, owners[0])}"
-        return Rejected(reason, detail, document=document, mapping=self.mapping.source)
+        return Rejected(reason, detail, document=self._named(change, index, owners[0]), mapping=self.mapping.source)
+
+    def _named(self, change: Change, index: str, owner: _Owner) -> str:
+        try:
+            return f"{index}/{self._id(change, owner)}"
+        except MalformedRecord:
+            return index
 
     def _write(self, change: Change, index: str, owners: Sequence[_Owner]) -> Write | None:
         before = self._owner_before(change, owners)
@@ -268,8 +273,8 @@ def _key(change: Change, name: str) -> str:
 
 
 def compile_mapping(mapping: TableMapping, table: str, keys: Sequence[str] | None = None) -> CompiledMapping:
-    """Compile a mapping for `table`. With its key attributes ids and routing are checked too, and their order is that
-    of a default id's parts.
+    """Compile a mapping for `table`. With its key attributes ids and routing are checked too. A default id is made of
+    each change's own keys, in the order of their names.
 
     Raises:
         ConfigError: a transform can't be loaded; an id or a routing names what is no key, or leaves a key out.
@@ -278,17 +283,7 @@ def compile_mapping(mapping: TableMapping, table: str, keys: Sequence[str] | Non
     for position, owner in enumerate(owners):
         if keys is not None:
             _check_keys(owner, keys, f"{mapping.source}: documents[{position}]")
-    if keys is not None:
-        owners = tuple(_with_id(owner, keys) for owner in owners)
     return CompiledMapping(mapping, table, owners)
-
-
-def _with_id(owner: _Owner, keys: Sequence[str]) -> _Owner:
-    from dataclasses import replace
-
-    import msgspec
-
-    return replace(owner, document=msgspec.structs.replace(owner.document, id=owner.document.id or tuple(keys)))
 
 
 def _compile(document: Document, mapping: TableMapping, table: str) -> _Owner:

@@ -100,7 +100,7 @@ class ConsumerFailed(CdcError):
 
 
 class Defer(CdcError):
-    """Raised by a user's function: this change may succeed in `wait_seconds`."""
+    """Raised by a user's function: this change may succeed in `wait_seconds`. `reason` is logged: it quotes no item."""
 
     def __init__(self, wait_seconds: float = 1.0, reason: str = "deferred by the function") -> None:
         super().__init__(reason)

@@ -69,7 +69,11 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def to_json(self) -> bytes:
         """The letter as JSON, indented. Binary is base64 and times are epoch seconds, as in Lambda's events."""
-        fields = {name: value for name, value in msgspec.structs.asdict(self).items() if value != _DEFAULTS.get(name)}
+        fields = {
+            name: value
+            for name, value in msgspec.structs.asdict(self).items()
+            if name not in _DEFAULTS or value != _DEFAULTS[name]
+        }
         try:
             return orjson.dumps(fields, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_PASSTHROUGH_DATETIME)
         except TypeError:  # integers of more than 64 bits, lone surrogates: Lambda's parser lets them through

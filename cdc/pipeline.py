@@ -9,6 +9,8 @@ from cdc.change import Change
 from cdc.dead_letters import DeadLetterStore, keep_unreadable
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
+from cdc.letter import UNREADABLE_SINK
+from cdc.observer import UNOBSERVED, Observer
 from cdc.outcome import Deferred, Outcome, Progress, leading_settled, settled
 from cdc.sinks import Sink
 from cdc.sources import Record, Unreadable
@@ -26,6 +28,7 @@ class Pipeline:
 
     sink: Sink
     dead_letters: DeadLetterStore | None
+    observer: Observer = UNOBSERVED
 
     def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
         """Write the records, oldest first; one outcome a record. Acknowledge only after `flush`.
@@ -43,6 +46,7 @@ class Pipeline:
                 if not settled(outcome):
                     behind = [_BEHIND_UNREADABLE] * (len(records) - len(outcomes) - 1)
                     return [*self._merge(outcomes, changes, deadline), outcome, *behind]
+                self.observer.kept(UNREADABLE_SINK, "unreadable_record")
                 outcomes.append(outcome)
             else:
                 outcomes.append(Deferred("not tried yet", tried=False))

@@ -13,6 +13,7 @@ import tenacity
 from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
+from cdc.observer import UNOBSERVED, Observer, reason_of
 from cdc.outcome import Deferred, Outcome
 from cdc.sinks.around import Around
 
@@ -31,6 +32,7 @@ class Retrying(Around):
     wait_initial_seconds: float = 0.1
     wait_max_seconds: float = 20.0
     sleep: Callable[[float], None] = time.sleep
+    observer: Observer = UNOBSERVED
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """One outcome a change: Deferred only for what the deadline cut off."""
@@ -44,19 +46,18 @@ class Retrying(Around):
                 outcomes[position] = outcome
             return _least_wait(outcomes)
 
-        self._retrying(deadline, lambda: _reasons(outcomes), tenacity.retry_if_result(lambda wait: wait is not None))(
-            attempt
+        retrying = self._retrying(
+            deadline, lambda: _deferred(outcomes), tenacity.retry_if_result(lambda wait: wait is not None)
         )
+        retrying(attempt)
         return outcomes
 
     def flush(self, deadline: Deadline) -> None:
         """As the sink's, tried again until the deadline."""
-        self._retrying(deadline, lambda: "flush", tenacity.retry_if_exception_type(SinkUnavailable))(
-            self.sink.flush, deadline
-        )
+        self._retrying(deadline, list, tenacity.retry_if_exception_type(SinkUnavailable))(self.sink.flush, deadline)
 
     def _retrying(
-        self, deadline: Deadline, reasons: Callable[[], str], retry: tenacity.retry_base
+        self, deadline: Deadline, deferred: Callable[[], Sequence[Deferred]], retry: tenacity.retry_base
     ) -> tenacity.Retrying:
         jitter = tenacity.wait_random_exponential(multiplier=self.wait_initial_seconds, max=self.wait_max_seconds)
 
@@ -71,11 +72,15 @@ class Retrying(Around):
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
             fault = state.outcome.exception() if state.outcome else None
+            left = deferred()
+            causes = [fault.message] if isinstance(fault, SinkUnavailable) else [one.cause for one in left if one.tried]
+            for reason in set(map(reason_of, causes)):
+                self.observer.retried(self.name, reason)
             log.warning(
                 "%s: attempt %d: %s; again in %.2f s",
                 self.name,
                 state.attempt_number,
-                fault or reasons(),
+                fault or _reasons(left),
                 state.upcoming_sleep,
             )
 
@@ -98,6 +103,10 @@ def _asked_wait(state: tenacity.RetryCallState) -> float:
     return float(state.outcome.result() or 0.0)
 
 
-def _reasons(outcomes: Sequence[Outcome]) -> str:
-    counts = Counter(outcome.cause for outcome in outcomes if isinstance(outcome, Deferred))
+def _deferred(outcomes: Sequence[Outcome]) -> Sequence[Deferred]:
+    return [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
+
+
+def _reasons(deferred: Sequence[Deferred]) -> str:
+    counts = Counter(outcome.cause for outcome in deferred)
     return ", ".join(f"{count} deferred: {cause}" for cause, count in counts.most_common(3))

@@ -16,6 +16,9 @@ __all__ = ["PREFIX", "Settings", "describe", "load_settings"]
 
 PREFIX = "CDC_"
 
+PositiveOrUnset = Annotated[int, Meta(gt=0)] | None
+"""Unset: the profile's value, else the KCL's own."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that a deployment can set. AWS credentials, region and endpoints (`AWS_ENDPOINT_URL…`) are the SDK's own."""
@@ -79,6 +82,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(ge=0, description="Lambda: how long before its time is up the handler answers.")
     ] = 3.0
 
+    tables: Annotated[
+        str | None, Meta(description="Consumer: the tables to read, separated by commas; as `cdc run --table`.")
+    ] = None
+    kinesis_stream_arn: Annotated[
+        str | None,
+        Meta(
+            description="Consumer: a Kinesis data stream that tables are joined to; as `cdc run --kinesis-stream-arn`."
+        ),
+    ] = None
+    kinesis_retrieval: Annotated[
+        Literal["polling", "fan_out"],
+        Meta(description="Consumer: how Kinesis is read: polling, or enhanced fan-out, which costs more."),
+    ] = "polling"
+    on_gap: Annotated[
+        Literal["stop", "continue"],
+        Meta(
+            description="Consumer: when records are gone before they were read: stop, or go on behind them and keep a "
+            "dead letter that says so."
+        ),
+    ] = "stop"
     application: Annotated[
         str, Meta(description="Consumer: the KCL's application name, which is its lease table's name.")
     ] = "dynamodb-cdc"
@@ -93,6 +116,64 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["local", "production"],
         Meta(description="Consumer: local starts within seconds; production has the KCL's own intervals."),
     ] = "production"
+    kcl_metrics_level: Annotated[
+        Literal["NONE", "SUMMARY", "DETAILED"] | None,
+        Meta(description="KCL: its own metrics in CloudWatch. Default: NONE in the profile local, else SUMMARY."),
+    ] = None
+    kcl_failover_time_millis: Annotated[
+        PositiveOrUnset, Meta(description="KCL: a lease that was not renewed for this long is given to another worker.")
+    ] = None
+    kcl_lease_assignment_interval_millis: Annotated[
+        PositiveOrUnset, Meta(description="KCL: how often the leader assigns leases.")
+    ] = None
+    kcl_dynamo_db_lock_based_leader_lease_duration_in_millis: Annotated[
+        PositiveOrUnset,
+        Meta(
+            description="KCL: when the leader is silent for this long, another assigns leases: fail-over waits for it."
+        ),
+    ] = None
+    kcl_dynamo_db_lock_based_leader_heartbeat_period_in_millis: Annotated[
+        PositiveOrUnset, Meta(description="KCL: how often the leader shows that it lives; a third of that or less.")
+    ] = None
+    kcl_max_leases_for_worker: Annotated[
+        PositiveOrUnset, Meta(description="KCL: shards of one worker at most; all workers together must reach all.")
+    ] = None
+    kcl_max_lease_renewal_threads: Annotated[PositiveOrUnset, Meta(description="KCL: threads that renew leases.")] = (
+        None
+    )
+    kcl_is_graceful_lease_handoff_enabled: Annotated[
+        bool | None, Meta(description="KCL: a worker flushes and checkpoints before its lease goes to another.")
+    ] = None
+    kcl_graceful_lease_handoff_timeout_millis: Annotated[
+        PositiveOrUnset, Meta(description="KCL: how long that may take. Longer than CDC_SHUTDOWN_SECONDS.")
+    ] = None
+    kcl_disable_worker_metrics: Annotated[
+        bool | None, Meta(description="KCL: assign leases by their number, not by the workers' load.")
+    ] = None
+    kcl_worker_metrics_reporter_freq_in_millis: Annotated[
+        PositiveOrUnset, Meta(description="KCL: how often a worker reports its load.")
+    ] = None
+    kcl_variance_balancing_frequency: Annotated[
+        PositiveOrUnset, Meta(description="KCL: balance by load at every so many assignments.")
+    ] = None
+    kcl_re_balance_threshold_percentage: Annotated[
+        PositiveOrUnset, Meta(description="KCL: how far a worker's load may be from the mean.")
+    ] = None
+    kcl_dampening_percentage: Annotated[
+        PositiveOrUnset, Meta(description="KCL: how much of the difference one balancing moves.")
+    ] = None
+    kcl_parent_shard_poll_interval_millis: Annotated[
+        PositiveOrUnset, Meta(description="KCL: how often a child shard looks whether its parents are read to the end.")
+    ] = None
+    kcl_shard_consumer_dispatch_poll_interval_millis: Annotated[
+        PositiveOrUnset, Meta(description="KCL: how often the scheduler looks at its shards.")
+    ] = None
+    kcl_task_backoff_time_millis: Annotated[
+        PositiveOrUnset, Meta(description="KCL: the wait after a task that failed.")
+    ] = None
+    kcl_idle_time_between_reads_in_millis: Annotated[
+        PositiveOrUnset, Meta(description="KCL: the wait between two reads of a shard.")
+    ] = None
     max_records: Annotated[int, Meta(gt=0, le=1000, description="Consumer: records of one read at most.")] = 1000
     flush_bytes: Annotated[
         int, Meta(gt=0, description="Consumer: bytes of records after which a shard is flushed and checkpointed.")
@@ -101,6 +182,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(gt=0, description="Consumer: seconds after which a shard is flushed and checkpointed.")
     ] = 60.0
     shutdown_seconds: Annotated[float, Meta(gt=0, description="Consumer: the budget of an orderly stop.")] = 25.0
+
+    http_port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(description="Consumer: the port of /metrics, /healthz and /readyz. Without it they are off."),
+    ] = None
+    http_host: Annotated[
+        str,
+        Meta(description="Consumer: the address that port is bound to. Probes and Prometheus come from other hosts."),
+    ] = "0.0.0.0"  # noqa: S104  (a container's probes come from outside; nothing of an item is served)
+    degraded_after_seconds: Annotated[
+        float, Meta(gt=0, description="Consumer: a shard held for longer makes /readyz answer 503, and say on what.")
+    ] = 60.0
 
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="What is logged. Never item contents.")

@@ -118,7 +118,7 @@ def _read_lambda_record(record: Any, position: int) -> Record:
 
 
 def _read_lambda_kinesis(record: Mapping[str, Any], position: int) -> Record:
-    sequence = None
+    sequence, data = None, b""
     try:
         envelope = record.get("kinesis")
         if not isinstance(envelope, Mapping):
@@ -128,7 +128,7 @@ def _read_lambda_kinesis(record: Mapping[str, Any], position: int) -> Record:
         return change_from_kinesis(data, str(record.get("eventSourceARN")), sequence)
     except (MalformedRecord, Base64Error, ValueError) as error:
         fault = error if isinstance(error, MalformedRecord) else MalformedRecord("kinesis.data is no base64 text")
-        return Unreadable(record, fault.under("Records", position), sequence, "")
+        return Unreadable(record, fault.under("Records", position), sequence, _table_or_empty(_json_or_bytes(data)))
 
 
 def read_adapter(payload: bytes, stream: Stream) -> Record:

@@ -32,6 +32,9 @@ def purge_tombstones(
         list[str] | None, typer.Argument(help="Aliases or indices; default: all that the mappings give tombstones.")
     ] = None,
     older_than: Annotated[str, typer.Option(help="Only tombstones older than this: 25h, 2d.")] = "25h",
+    retention: Annotated[
+        str | None, typer.Option(help="How long the Kinesis data stream keeps its records, if there is one.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also younger than a stream remembers.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
@@ -53,6 +56,7 @@ def purge_tombstones(
                 age,
                 datetime.now(UTC),
                 force=force,
+                retention=timedelta(seconds=seconds(retention)) if retention else None,
                 progress=lambda count, index=index: status.update(f"{index}: {count} tombstones removed"),  # type: ignore[misc]
             )
     if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from cdc.document import CompiledMapping, compile_mapping
 from cdc.duration import seconds
 from cdc.errors import ConfigError
 from cdc.mapping import TABLE, Mappings, TableMapping, load_mappings
+from cdc.observer import UNOBSERVED, Observer
 from cdc.pipeline import Pipeline
 from cdc.retry import Retrying
 from cdc.sequence import Stream
@@ -31,7 +31,7 @@ from cdc.sinks.client import NO_CREDENTIALS, assumed, opensearch_client
 from cdc.sinks.conflicts import ConflictAlarm
 from cdc.sinks.current import Current
 from cdc.sinks.fanout import Fanout
-from cdc.sinks.observed import Observe, Observed
+from cdc.sinks.observed import Observed
 from cdc.table import DynamoDBItems, Items
 
 if TYPE_CHECKING:
@@ -45,10 +45,6 @@ __all__ = ["Wiring", "dead_letters", "wire"]
 log = logging.getLogger(__name__)
 
 Sleep = Callable[[float], None]
-
-
-def _nobody(_sink: str, _outcomes: Counter[str]) -> None:
-    """Nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,7 @@ class Wiring:
     clock: Clock = time.monotonic
     now: Callable[[], float] = time.time
     sleep: Sleep = time.sleep
+    observer: Observer = UNOBSERVED
     compiled: dict[str, CompiledMapping] = field(default_factory=dict)
     _prepared: set[tuple[str, str]] = field(default_factory=set)
 
@@ -90,7 +87,7 @@ class Wiring:
         if self.opensearch is not None and self.targets is not None:
             from cdc.sinks.indices import prepare
 
-            prepare(self.opensearch, compiled, stream, self.targets, self.now, remember=remember)
+            prepare(self.opensearch, compiled, stream, self.targets, self.now, self.sleep, remember=remember)
         self.compiled[stream.table] = compiled
         if remember:
             self._prepared.add((stream.arn, stream.table))
@@ -117,16 +114,14 @@ class Wiring:
         happened in earlier ones."""
         return self.pipeline()
 
-    def pipeline(
-        self, sleep: Sleep | None = None, observe: Observe = _nobody, *, age_limited: bool = False
-    ) -> Pipeline:
-        """A pipeline for one shard. `sleep` is how it waits between attempts, else as
-        all of the process; `observe` is told what became of changes in each sink. `age_limited`: what is deferred for
-        too long becomes a dead letter (for Lambda the event source mapping does this)."""
+    def pipeline(self, sleep: Sleep | None = None, *, age_limited: bool = False) -> Pipeline:
+        """A pipeline for one shard. `sleep` is how it waits between attempts, else as all of the process.
+        `age_limited`: what is deferred for too long becomes a dead letter (for Lambda the event source mapping does
+        this)."""
         sleep = sleep or self.sleep
 
         def durable(sink: Sink) -> Sink:
-            return self._durable(sink, sleep, observe, age_limited=age_limited)
+            return self._durable(sink, sleep, age_limited=age_limited)
 
         sinks: list[Sink] = []
         if self.opensearch is not None and self.targets is not None:
@@ -137,17 +132,20 @@ class Wiring:
         return Pipeline(
             Fanout(tuple(durable(sink) for sink in sinks), None if archive is None else durable(archive)),
             self.dead_letters,
+            self.observer,
         )
 
-    def _durable(self, sink: Sink, sleep: Sleep, observe: Observe, *, age_limited: bool) -> Sink:
+    def _durable(self, sink: Sink, sleep: Sleep, *, age_limited: bool) -> Sink:
         """What stands around every sink, from the inside out."""
-        sink = Retrying(sink, wait_max_seconds=self.settings.retry_wait_max_seconds, sleep=sleep)
+        sink = Retrying(
+            sink, wait_max_seconds=self.settings.retry_wait_max_seconds, sleep=sleep, observer=self.observer
+        )
         sink = ConflictAlarm(sink, started=self.now())
         if self.settings.on_mass_reject == "hold":
             sink = Breaker(sink)
         if age_limited:
             sink = AgeLimit(sink, seconds(self.settings.defer_max_age), clock=self.clock, now=self.now)
-        return Observed(Keeping(sink, self.dead_letters, self._utc), observe)
+        return Observed(Keeping(sink, self.dead_letters, self._utc, self.observer), self.observer, self.clock)
 
     def _utc(self) -> datetime:
         return datetime.fromtimestamp(self.now(), UTC)
@@ -164,6 +162,7 @@ class Wiring:
             max_count=self.settings.bulk_count,
             timeout_seconds=self.settings.opensearch_timeout_seconds,
             accept_milliseconds=self.settings.kinesis_precision == "millisecond",
+            observer=self.observer,
         )
 
     def archive(self, sleep: Sleep = time.sleep) -> Sink | None:
@@ -179,6 +178,7 @@ class Wiring:
             prefix=self.settings.archive_prefix,
             kms_key=self.settings.archive_kms_key,
             sleep=sleep,
+            observer=self.observer,
         )
 
 
@@ -203,8 +203,9 @@ class _LazyItems:
         return DynamoDBItems(aws_client("dynamodb", None))
 
 
-def wire(settings: Settings, *, functions: Sink | None = None) -> Wiring:
-    """Read the mappings and make the clients that the settings ask for. Talks to nobody yet.
+def wire(settings: Settings, *, functions: Sink | None = None, observer: Observer = UNOBSERVED) -> Wiring:
+    """Read the mappings and make the clients that the settings ask for; `observer` is told what its pipelines do.
+    Talks to nobody yet.
 
     Raises:
         ConfigError: settings or mappings are wrong, or nothing would be done.
@@ -233,7 +234,17 @@ def wire(settings: Settings, *, functions: Sink | None = None) -> Wiring:
 
         opensearch, targets = opensearch_client(settings), Targets()
     archive = aws_client("s3", settings.archive_role_arn) if settings.archive_bucket else None
-    return Wiring(settings, mappings, functions, opensearch, targets, archive, dead_letters(settings), _LazyItems())
+    return Wiring(
+        settings,
+        mappings,
+        functions,
+        opensearch,
+        targets,
+        archive,
+        dead_letters(settings),
+        _LazyItems(),
+        observer=observer,
+    )
 
 
 def dead_letters(settings: Settings) -> S3DeadLetters | Announcing | None:

@@ -48,7 +48,7 @@ class Current(Around):
         try:
             found = self.items.read(table, [changes[position].raw_keys for position in positions], deadline)
         except SinkUnavailable as error:
-            return [Deferred(error.message, error.wait_seconds)] * len(positions)
+            return [Deferred(f"{error.message}. {error.remedy}".rstrip(". "), error.wait_seconds)] * len(positions)
         return [_completed(changes[position], item) for position, item in zip(positions, found, strict=True)]
 
 

@@ -124,6 +124,7 @@ def prepare(
     stream: Stream,
     targets: Targets,
     now: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
     *,
     remember: bool = True,
 ) -> None:
@@ -144,7 +145,7 @@ def prepare(
                 tombstones = index in compiled.tombstoned
                 targets.add(index, aliased=_find_or_make(client, index, body, tombstones=tombstones))
             if remember:
-                admit(client, index, stream, now)
+                admit(client, index, stream, now, sleep)
         except OpenSearchException as error:
             status = getattr(error, "status_code", None)
             blocked = getattr(error, "error", "") == "cluster_block_exception"  # somebody's block is lifted again

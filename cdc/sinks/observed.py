@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdc.change import Change
-from cdc.deadline import Deadline
+from cdc.deadline import Clock, Deadline
+from cdc.errors import SinkUnavailable
+from cdc.observer import UNOBSERVED, Observer, reason_of
 from cdc.outcome import Deferred, Outcome
 from cdc.sinks.around import Around
 
-__all__ = ["Observe", "Observed"]
-
-Observe = Callable[[str, Counter[str]], None]
-"""Called with a sink's name and how many changes had which outcome; deferred ones are counted once they are not."""
+__all__ = ["Observed"]
 
 
 @dataclass(frozen=True)
 class Observed(Around):
-    """A sink whose outcomes are counted."""
+    """A sink whose outcomes are told. What leaves it deferred is written again by whoever stands around it, once for
+    each reason; changes that were not tried are no retry."""
 
-    observe: Observe
+    observer: Observer = UNOBSERVED
+    clock: Clock = time.monotonic
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """As the sink's."""
         outcomes = self.sink.write(changes, deadline)
         counts = Counter(type(outcome).__name__.lower() for outcome in outcomes if not isinstance(outcome, Deferred))
         if counts:
-            self.observe(self.name, counts)
+            self.observer.wrote(self.name, counts)
+        for reason in {reason_of(one.cause) for one in outcomes if isinstance(one, Deferred) and one.tried}:
+            self.observer.retried(self.name, reason)
         return outcomes
+
+    def flush(self, deadline: Deadline) -> None:
+        """As the sink's."""
+        began = self.clock()
+        try:
+            self.sink.flush(deadline)
+        except SinkUnavailable as error:
+            self.observer.retried(self.name, reason_of(error.message))
+            raise
+        self.observer.flushed(self.name, self.clock() - began)

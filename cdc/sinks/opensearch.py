@@ -14,6 +14,7 @@ from cdc.deadline import Deadline
 from cdc.document import CompiledMapping, Delete, Index, Write
 from cdc.errors import ImageMissing, SinkMisconfigured
 from cdc.fields import refused_name
+from cdc.observer import UNOBSERVED, Observer
 from cdc.outcome import Deferred, Outcome, Rejected, Skipped, Superseded, worst
 from cdc.sinks.bulk import action_bytes, chunks, request_failure, verdict
 from cdc.sinks.indices import Targets
@@ -76,6 +77,7 @@ class OpenSearchSink:
     timeout_seconds: float = 30.0
     accept_milliseconds: bool = False
     name: str = "opensearch"
+    observer: Observer = UNOBSERVED
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """One bulk round; see `Sink.write`."""
@@ -101,6 +103,7 @@ class OpenSearchSink:
             other = seen.setdefault((write.index, write.id, write.version), change)
             if other is not change and other.identity != change.identity:
                 self.targets.tie(write.index)
+                self.observer.tied(write.index)
 
     def _writes(self, change: Change) -> tuple[Write | Rejected, ...]:
         if change.is_coarse and not self.accept_milliseconds:

@@ -7,6 +7,7 @@ the index's mapping holds, for each table's name, a `Source`.
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ __all__ = ["Source", "admit", "admitted"]
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
+_LOOK_AGAIN_SECONDS = (0.1, 0.5)
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -72,7 +74,9 @@ def admitted(known: Source | None, stream: Stream, index: str, minute_now: int) 
     return msgspec.structs.replace(known, stream=stream.arn, minute=stream.minute)
 
 
-def admit(client: OpenSearch, index: str, stream: Stream, now: Callable[[], float]) -> None:
+def admit(
+    client: OpenSearch, index: str, stream: Stream, now: Callable[[], float], sleep: Callable[[float], None]
+) -> None:
     """Check `stream` against what `index` remembers, and have it remembered.
 
     Raises:
@@ -90,14 +94,17 @@ def admit(client: OpenSearch, index: str, stream: Stream, now: Callable[[], floa
                 break
             try:
                 client.indices.put_mapping(index=concrete, body={"_meta": _remembering(meta, stream.table, source)})
-            except AuthorizationException:
+            except AuthorizationException as error:
+                if error.error == "cluster_block_exception":
+                    raise  # of an index that is read-only for a while, not of a permission
                 log.warning(
                     "%s can't remember where its documents come from, so a source that ranks lower will not be seen: "
                     "allow this user or role to put its mapping",
                     concrete,
                 )
                 break
-            # another consumer may have remembered its own table meanwhile: look again
+            # another consumer may have written over it, as this one may have over another's: look again a little later
+            sleep(random.uniform(*_LOOK_AGAIN_SECONDS))  # noqa: S311  (not a secret)
             meta = dict(client.indices.get_mapping(index=concrete)[concrete]["mappings"].get("_meta", {}))
 
 

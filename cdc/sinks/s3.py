@@ -15,6 +15,7 @@ from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.errors import MalformedRecord, SinkMisconfigured, SinkUnavailable
 from cdc.mapping import ArchiveRule, TableMapping, split_path
+from cdc.observer import UNOBSERVED, Observer
 from cdc.outcome import Applied, Outcome, Rejected, Skipped
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ class S3Archive:
         kms_key: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
         name: str = "archive",
+        observer: Observer = UNOBSERVED,
     ) -> None:
+        self._observer = observer
         self._sleep = sleep
         self.name = name
         self._client = client
@@ -158,6 +161,7 @@ class S3Archive:
             if _code(error) in _LOST_RACE:
                 return False
             raise
+        self._observer.archived(len(segment.body))
         return True
 
 

@@ -42,7 +42,7 @@ def hide_tombstones(client: OpenSearch, index: str, *, aliased: bool) -> None:
         )
     for concrete, state in client.indices.get_alias(name=index).items():
         found = state["aliases"][index].get("filter", {})
-        if TOMBSTONE_FIELD.encode() not in orjson.dumps(found):
+        if not _hides(found):
             raise SinkMisconfigured(
                 "opensearch",
                 f"the alias {index} of {concrete} would show tombstones",
@@ -53,6 +53,16 @@ def hide_tombstones(client: OpenSearch, index: str, *, aliased: bool) -> None:
             client.indices.put_mapping(index=concrete, body={"properties": {TOMBSTONE_FIELD: {"type": "date"}}})
 
 
+def _hides(found: Any) -> bool:
+    """Does the filter say, somewhere at its top, that there must be no tombstone?"""
+    clauses = found.get("bool", {}) if isinstance(found, dict) else {}
+    nots = clauses.get("must_not", [])
+    return any(
+        clause.get("exists", {}).get("field") == TOMBSTONE_FIELD
+        for clause in (nots if isinstance(nots, list) else [nots])
+    )
+
+
 def purge(
     client: OpenSearch,
     index: str,
@@ -60,26 +70,39 @@ def purge(
     now: datetime,
     *,
     force: bool = False,
+    retention: timedelta | None = None,
     progress: Callable[[int], None] = lambda _count: None,
 ) -> int:
     """Remove the tombstones of `index` (a concrete index, or an alias: every index behind it) that are older than
     `older_than`, each only at the version that was seen; return how many. A document made anew meanwhile stays.
 
+    `retention`: how long the source remembers changes; a DynamoDB stream does for 24 hours, a Kinesis data stream for
+    up to 365 days ("Amazon Kinesis Data Streams Developer Guide: Change the data retention period").
+
     Raises:
-        ConfigError: `older_than` is less than a stream remembers, and it is not forced; or there is no such index.
+        ConfigError: `older_than` is less than the source remembers, and it is not forced; the index was fed by
+            Kinesis, and `retention` is not given; or there is no such index.
         SinkUnavailable: OpenSearch does not answer.
     """
-    if older_than < STREAM_RETENTION and not force:
+    remembered = retention or STREAM_RETENTION
+    if older_than < remembered and not force:
+        hours = remembered.total_seconds() / 3600
         raise ConfigError(
-            f"tombstones younger than {STREAM_RETENTION.total_seconds() / 3600:.0f} hours are still needed: "
+            f"tombstones younger than {hours:.0f} hours are still needed: "
             "a stream may deliver an older change until then, and it would bring the item back",
-            remedy="Purge what is older than 25h, or add --force if every stream is disabled and read to its end.",
+            remedy=f"Purge what is older than {hours + 1:.0f}h, or add --force if every stream is disabled and read to "
+            "its end.",
         )
     from opensearchpy.exceptions import NotFoundError, OpenSearchException
 
     removed = 0
     try:
-        for concrete in client.indices.get(index=index):
+        for concrete, state in client.indices.get(index=index).items():
+            if retention is None and not force and _is_fed_by_kinesis(state):
+                raise ConfigError(
+                    f"{concrete} is fed by Kinesis, which may deliver an older change for longer than 24 hours",
+                    remedy="Say how long the data stream keeps its records: --retention 7d.",
+                )
             # what is removed, or made anew meanwhile, is no tombstone at the next look
             while count := _remove(client, concrete, _oldest(client, concrete, now - older_than)):
                 removed += count
@@ -93,6 +116,11 @@ def purge(
             remedy="Run it again: what is removed stays so.",
         ) from error
     return removed
+
+
+def _is_fed_by_kinesis(state: dict[str, Any]) -> bool:
+    tables = state.get("mappings", {}).get("_meta", {}).get("cdc", {}).get("tables", {})
+    return any(source.get("kinesis") for source in tables.values())
 
 
 def _oldest(client: OpenSearch, concrete: str, before: datetime) -> list[dict[str, Any]]:
@@ -124,5 +152,12 @@ def _remove(client: OpenSearch, concrete: str, hits: list[dict[str, Any]]) -> in
         )
         for hit in hits
     ]
-    answer = client.bulk(body=b"\n".join(lines) + b"\n")
-    return sum(1 for item in answer["items"] if item["delete"]["status"] == 200)
+    statuses = [item["delete"]["status"] for item in client.bulk(body=b"\n".join(lines) + b"\n")["items"]]
+    refused = [status for status in statuses if status not in (200, 404, 409)]  # gone already, or made anew
+    if refused:
+        raise SinkUnavailable(
+            "opensearch",
+            f"{len(refused)} of {len(statuses)} tombstones of {concrete} could not be removed: {refused[0]}",
+            remedy="Run it again: what is removed stays so.",
+        )
+    return statuses.count(200)

@@ -11,7 +11,7 @@ from cdc.sequence import SequenceNumber
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.faults import Killed
 from cdc.testing.stream import SimulatedShard
-from consumers.kcl.shard import Checkpoint, LeaseLost
+from consumers.kcl.shard import Checkpoint, LeaseLost, Payload
 
 __all__ = [
     "Gap",
@@ -28,7 +28,7 @@ __all__ = [
 class ShardProcessor(Protocol):
     """What the KCL calls, one call at a time: `consumers.kcl.shard.ShardConsumer`."""
 
-    def process(self, payloads: Sequence[bytes], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
+    def process(self, payloads: Sequence[Payload], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
         """Take a batch."""
         ...
 
@@ -168,7 +168,8 @@ class Holding:
         if records:
             self.delivered = records[-1].number
         behind = round((self._clock() - records[-1].written) * 1000) if records else 0
-        self.processor.process([record.payload for record in records], self.checkpoint, behind if self.behind else 0)
+        payloads = [Payload(record.payload, record.sequence) for record in records]
+        self.processor.process(payloads, self.checkpoint, behind if self.behind else 0)
 
     def end(self) -> None:
         """Tell that the shard is at its end."""

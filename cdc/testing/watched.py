@@ -12,7 +12,7 @@ from cdc.outcome import Outcome
 from cdc.sequence import SequenceNumber
 from cdc.sources import Record
 from cdc.testing.checker import Checker
-from consumers.kcl.shard import Checkpoint, ShardConsumer, ShardPipeline
+from consumers.kcl.shard import Checkpoint, Payload, ShardConsumer, ShardPipeline
 
 __all__ = ["Caller", "CheckedShard", "WatchedClient", "WatchedPipeline"]
 
@@ -80,13 +80,13 @@ class WatchedPipeline:
 class CheckedShard:
     """A shard's consumer whose checkpoints are checked as they are made."""
 
-    def __init__(self, consumer: ShardConsumer, read: Callable[[bytes], Record], checker: Checker) -> None:
+    def __init__(self, consumer: ShardConsumer, read: Callable[[Payload], Record], checker: Checker) -> None:
         self._consumer = consumer
         self._read = read
         self._checker = checker
         self._open: list[Change] = []
 
-    def process(self, payloads: Sequence[bytes], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
+    def process(self, payloads: Sequence[Payload], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
         """Take a batch."""
         self._open += [record for record in map(self._read, payloads) if isinstance(record, Change)]
         self._consumer.process(payloads, self._checked(checkpoint), millis_behind)

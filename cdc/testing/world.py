@@ -17,7 +17,7 @@ from cdc.redrive import Redriver
 from cdc.sequence import Stream
 from cdc.settings import load_settings
 from cdc.sinks.indices import Targets
-from cdc.sources import read_adapter, read_lambda
+from cdc.sources import Record, read_adapter, read_lambda
 from cdc.testing.checker import ARCHIVE, INDICES, LETTERS, POISON, Checker
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.event_source_mapping import SimulatedEventSourceMapping
@@ -32,7 +32,7 @@ from cdc.testing.s3 import SimulatedS3
 from cdc.testing.table import SimulatedTable
 from cdc.testing.watched import Caller, CheckedShard, WatchedClient, WatchedPipeline
 from consumers.aws_lambda import respond
-from consumers.kcl.shard import Running, ShardConsumer, ShardSettings
+from consumers.kcl.shard import Payload, Running, ShardConsumer, ShardSettings
 from consumers.redriving import redriver
 from consumers.wiring import Wiring
 
@@ -147,6 +147,10 @@ class World:
             raise AssertionError("a shard is read by the KCL")
         stream = Stream.dynamodb(stream_arn)
         self.undisturbed(lambda: self._prepared(wiring, stream))
+
+        def read(payload: Payload) -> Record:
+            return read_adapter(payload.data, stream)
+
         consumer = ShardConsumer(
             shard=shard_id,
             table=stream.table,
@@ -156,14 +160,14 @@ class World:
                 self._callers,
                 Caller(True, holds_lease),
             ),
-            read=partial(read_adapter, stream=stream),
+            read=read,
             settings=_SHARD_SETTINGS,
             running=running,
             holds_lease=holds_lease,
             observe=lambda _facts: None,
             clock=self.clock,
         )
-        return CheckedShard(consumer, partial(read_adapter, stream=stream), self.checker)
+        return CheckedShard(consumer, read, self.checker)
 
     def _prepared(self, wiring: Wiring, stream: Stream) -> None:
         """Start a process; what would keep it from starting is mended before: that is not what is looked at here."""

@@ -9,7 +9,7 @@ from opensearchpy import OpenSearch
 
 from cdc import Applied, Deadline, Superseded
 from cdc.document import compile_mapping
-from cdc.errors import ConfigError, SinkMisconfigured
+from cdc.errors import ConfigError, SinkMisconfigured, SinkUnavailable
 from cdc.mapping import TOMBSTONE_FIELD, parse_mapping
 from cdc.sequence import Stream
 from cdc.sinks.indices import Targets, prepare
@@ -81,6 +81,25 @@ def test_tombstones_that_a_stream_may_need_are_purged_by_force_only(opensearch: 
     assert purge(opensearch, index, timedelta(hours=1), now, force=True) == 1
     with pytest.raises(ConfigError, match="there is no index"):
         purge(opensearch, f"{index}-nowhere", timedelta(hours=25), now)
+
+
+def test_an_index_fed_by_kinesis_wants_to_know_how_long_that_remembers(opensearch: OpenSearch, index: str) -> None:
+    kinesis = Stream.kinesis("arn:aws:kinesis:eu-west-1:111122223333:stream/changes", "shop")
+    sink_of(opensearch, index, stream=kinesis).write([GONE], Deadline.after(30))
+    now = datetime.fromtimestamp(1768469400, UTC) + timedelta(days=9)
+    with pytest.raises(ConfigError, match="--retention"):
+        purge(opensearch, index, timedelta(hours=25), now)
+    with pytest.raises(ConfigError, match="younger than 168 hours"):
+        purge(opensearch, index, timedelta(hours=25), now, retention=timedelta(days=7))
+    assert purge(opensearch, index, timedelta(days=8), now, retention=timedelta(days=7)) == 1
+
+
+def test_a_purge_that_is_refused_says_so(opensearch: OpenSearch, index: str) -> None:
+    sink_of(opensearch, index).write([GONE], Deadline.after(30))
+    opensearch.indices.put_settings(index=index, body={"index.blocks.write": True})
+    now = datetime.fromtimestamp(1768469400, UTC) + timedelta(days=9)
+    with pytest.raises(SinkUnavailable, match="1 of 1 tombstones"):
+        purge(opensearch, index, timedelta(hours=25), now)
 
 
 def test_an_alias_that_would_show_tombstones_is_refused(opensearch: OpenSearch, index: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ class Letters:
 
     def __init__(self, failing: bool = False) -> None:
         self.kept: dict[str, DeadLetter] = {}
+        self.stored = 0
         self.failing = failing
 
     def keep(self, letter: DeadLetter) -> None:
         if self.failing:
             raise SinkUnavailable("dead letters", "no bucket")
         self.kept[letter.name] = letter
+        self.stored += 1
 
 
 def changes(count: int) -> list[Change]:
@@ -91,6 +94,18 @@ def test_a_rejected_change_is_kept_whole_before_it_counts_as_settled() -> None:
     assert (letter.reason, letter.detail, letter.document, letter.sink) == ("no", "detail", "orders/1", "scripted")
     sink.write(changes(1), Deadline.after(1))
     assert len(letters.kept) == 1
+
+
+def test_a_held_batch_does_not_store_its_letters_at_each_attempt() -> None:
+    letters, clock = Letters(), Clock()
+    start = datetime(2026, 1, 15, tzinfo=UTC)
+    sink = Keeping(ScriptedSink(lambda _: Rejected("no")), letters, lambda: start + timedelta(0, clock.now))
+    for _ in range(50):
+        assert sink.write(changes(1), Deadline.after(1)) == [Rejected("no", kept=True)]
+    assert letters.stored == 1
+    clock.sleep(600)
+    sink.write(changes(1), Deadline.after(1))
+    assert letters.stored == 2
 
 
 @pytest.mark.parametrize("store", [None, Letters(failing=True)], ids=["no store", "store fails"])

@@ -75,6 +75,22 @@ def test_a_held_shard_goes_on_once_the_cause_is_mended(caplog: pytest.LogCapture
     assert sum("CDC_ON_MASS_REJECT" in record.message for record in caplog.records) == 1
 
 
+def test_one_bad_item_is_no_mass_however_often_it_is_written_or_tried() -> None:
+    breaker = Breaker(scripted(lambda _: REFUSED))
+    hot = [change({"pk": "k1"}, None, {"n": n}, sequence=n + 1) for n in range(30)]
+    assert kinds(breaker.write(hot, Deadline.after(1))) == [Rejected] * 30
+    for _ in range(200):
+        assert breaker.write(hot[:1], Deadline.after(1)) == [REFUSED]
+
+
+def test_a_mass_of_one_stream_says_nothing_of_another() -> None:
+    breaker = Breaker(scripted(lambda _: REFUSED))
+    for one in changes(99):
+        breaker.write([one], Deadline.after(1))
+    other = changes(1, stream_arn="arn:aws:dynamodb:eu-west-1:111122223333:table/other/stream/2026-01-15T09:30:00.123")
+    assert breaker.write(other, Deadline.after(1)) == [REFUSED]
+
+
 def limited(sink: ScriptedSink, clock: SimulatedClock) -> AgeLimit:
     return AgeLimit(sink, max_age_seconds=18 * 3600, tried_seconds=600, clock=clock, now=clock)
 
@@ -106,6 +122,28 @@ def test_a_passing_fault_does_not_spill_old_records() -> None:
     for expected in (Deferred, Applied, Deferred):
         assert kinds(sink.write(changes(1), Deadline.after(1))) == [expected]
         clock.sleep(601)
+
+
+def test_a_long_outage_spills_as_fast_as_records_come_once_it_has_lasted() -> None:
+    """Ten minutes for each batch would be too slow: the stream would forget the rest."""
+    clock = SimulatedClock(CREATED + 19 * 3600)
+    sink = limited(scripted(lambda _: Deferred("busy")), clock)
+    first, *others = (changes(100) for _ in range(20))
+    sink.write(first, Deadline.after(1))
+    clock.sleep(600)
+    assert kinds(sink.write(first, Deadline.after(1))) == [Rejected] * 100
+    for batch in others:
+        assert kinds(sink.write(batch, Deadline.after(1))) == [Rejected] * 100
+        clock.sleep(1)
+
+
+def test_a_cause_that_has_passed_does_not_spill_the_next_time() -> None:
+    clock = SimulatedClock(CREATED + 19 * 3600)
+    answers: Iterator[Outcome] = iter([Deferred("busy"), Deferred("busy"), Applied(), Deferred("busy")])
+    sink = limited(scripted(lambda _: next(answers)), clock)
+    for expected in (Deferred, Deferred, Applied, Deferred):
+        assert kinds(sink.write(changes(1), Deadline.after(1))) == [expected]
+        clock.sleep(250)
 
 
 def test_a_change_behind_a_deferred_one_is_not_rejected_untried() -> None:

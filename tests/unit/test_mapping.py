@@ -209,6 +209,16 @@ def test_numbers_in_a_pattern_are_exact_and_those_of_a_body_are_json() -> None:
     assert orjson.dumps(mapping.documents[0].body)
 
 
+def test_records_of_a_table_with_other_keys_are_told_by_their_own() -> None:
+    (write,) = compiled("table: shop\ndocuments: [{index: a}]").writes(change({"id": "x"}, None, {}))
+    assert isinstance(write, Index)
+    assert write.id == "x"
+    (rejected,) = compiled("table: shop\ndocuments: [{index: a, id: [pk, sk]}]").writes(change({"id": "x"}, None, {}))
+    assert rejected == Rejected(
+        "the item can't be read at Keys: the record's keys lack 'pk'", "", "a", "mappings/shop.yml"
+    )
+
+
 def test_an_id_must_tell_items_apart() -> None:
     with pytest.raises(ConfigError, match="leaves out the key attribute 'sk'"):
         compiled("table: shop\ndocuments: [{index: a, id: [pk]}]")
