@@ -6,7 +6,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -16,6 +16,7 @@ from cdc.deadline import Deadline
 from cdc.on_failure import FailedBatch, ReadBack, read_on_failure, redrive_batch
 from cdc.redrive import Kept, Result
 from cdc.sources import changes_from_lambda
+from cdc.table import Items
 from cdc.testing.checker import INDICES, POISON
 from cdc.testing.leases import Gap
 from cdc.testing.plan import Event, Plan, draw_plan
@@ -24,6 +25,7 @@ from cdc.testing.world import World
 __all__ = ["Report", "simulate", "simulate_seed", "smallest"]
 
 _TURNS = 3_000
+_WRITES_MEANWHILE = 0.5
 _LATE_SECONDS = 200.0
 """By then everything that was sent has arrived."""
 
@@ -71,6 +73,7 @@ class _Run:
             kept = [change.raw_keys for change in (*given_up, *checker.deferred_too_long())]
             checker.index_is_right(refused=self.plan.poison, except_for=kept)
             checker.archive_is_complete(allow_overlap=world.was_interrupted or self._has_two_writers())
+            checker.letters_are_whole()
             self._redrive(kept)
         if world.kcl is not None:
             if world.kcl.skipped_batches:
@@ -91,7 +94,9 @@ class _Run:
         world.server.rejects = None
         if not world.on_failure and not checker.letters:
             return
-        redriver, deadline = world.redriver(), Deadline.after(3600.0, clock=world.clock)
+        world.server.restart(0.0)  # it has forgotten every delete by now
+        redriver = replace(world.redriver(), items=_Restless(world.table, self._write_meanwhile))
+        deadline = Deadline.after(3600.0, clock=world.clock)
         results: list[Result] = [
             redrive_batch(read_on_failure(record), redriver, _no_reader, deadline, world.clock.utc)
             for record in world.on_failure
@@ -100,6 +105,7 @@ class _Run:
         for result in results:
             if isinstance(result, Kept):
                 checker.violated(f"a redrive did not succeed: {result.reason}")
+        self._drain()
         checker.given_up.clear()
         # of an item that was dropped with its table a redrive finds nothing, and removes the document
         dropped = any(event.kind == "new table" for event in self.plan.events)
@@ -107,6 +113,12 @@ class _Run:
         checker.archive_is_complete(allow_overlap=True)
         if checker.letters:
             checker.violated(f"{len(checker.letters)} dead letters are left after a redrive")
+
+    def _write_meanwhile(self) -> None:
+        """Somebody writes while a redrive reads and writes."""
+        if self.world.chance.random() < _WRITES_MEANWHILE:
+            event = Event(self.world.chance.choice(["put", "delete"]), self.world.chance.randrange(5), 1)
+            self._to_an_item(event)
 
     def _has_two_writers(self) -> bool:
         return self.plan.consumer == "lambda and kcl" or any(
@@ -233,6 +245,19 @@ class _Run:
             case "hand over":
                 kcl.hand_over(worker.id)
                 self.world.new_worker()
+
+
+@dataclass(frozen=True)
+class _Restless:
+    """The table's items, while somebody writes to them."""
+
+    table: Items
+    write: Callable[[], None]
+
+    def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
+        found = self.table.read(table, keys, deadline)
+        self.write()
+        return found
 
 
 def _no_reader(batch: FailedBatch, deadline: Deadline) -> ReadBack:

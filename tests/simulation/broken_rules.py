@@ -6,16 +6,17 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
-from cdc import archive, change, pipeline
+from cdc import archive, change, dead_letters, pipeline
 from cdc.archive import Segment
 from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.document import Write
-from cdc.outcome import Applied, Outcome, Progress, Superseded, leading_settled
-from cdc.sinks import bulk, opensearch, s3
+from cdc.outcome import Applied, Deferred, Outcome, Progress, Rejected, Superseded, leading_settled
+from cdc.sinks import age_limit, bulk, opensearch, present, s3
 from cdc.sinks.indices import Targets
 from cdc.sources import Record
 from cdc.testing import event_source_mapping, kcl
@@ -30,9 +31,8 @@ Break = Callable[[pytest.MonkeyPatch], None]
 def acknowledge_before_flush(patch: pytest.MonkeyPatch) -> None:
     def flush(self: shard.ShardConsumer, checkpoint: shard.Checkpoint) -> None:
         if self._settled is not None:
-            checkpoint(self._settled)
-            if self._flush_pipeline(self._wanted):
-                self._settled, self._unflushed_bytes, self._unflushed_since = None, 0, None
+            self._checkpoint(checkpoint)
+            self._flush_pipeline(self._wanted)
 
     def process(self: pipeline.Pipeline, records: Sequence[Record], deadline: Deadline) -> Progress:
         count = leading_settled(self.write(records, deadline))
@@ -172,6 +172,49 @@ def a_lost_lease_goes_unnoticed_while_deferred(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(shard.ShardConsumer, "_wanted", lambda self: not self._running.stop.is_set())
 
 
+def a_redrive_writes_the_letters_own_image(patch: pytest.MonkeyPatch) -> None:
+    def write(self: present.PresentState, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+        if all(one.raw_after is not None or one.operation is change.Operation.REMOVE for one in changes):
+            return self.sink.write(changes, deadline)
+        return honest(self, changes, deadline)
+
+    honest = present.PresentState.write
+    patch.setattr(present.PresentState, "write", write)
+
+
+def a_redrive_does_not_look_twice(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(present, "_same", lambda before, after: True)
+
+
+def the_archive_leaves_images_out(patch: pytest.MonkeyPatch) -> None:
+    honest = archive.line_of
+
+    def line_of(one: Change, exclude: Any = ()) -> bytes:
+        line = orjson.loads(honest(one, exclude))
+        line.pop("OldImage", None)
+        return orjson.dumps(line)
+
+    patch.setattr(s3, "line_of", line_of)
+
+
+def good_changes_are_spilled_at_once(patch: pytest.MonkeyPatch) -> None:
+    def limited(self: age_limit.AgeLimit, _change: Change, _identity: str, outcome: Deferred) -> Outcome:
+        return Rejected(f"{age_limit.DEFERRED_TOO_LONG}: {outcome.cause}")
+
+    patch.setattr(age_limit.AgeLimit, "_limited", limited)
+
+
+def letters_hold_the_keys_only(patch: pytest.MonkeyPatch) -> None:
+    honest = dead_letters.letter_of
+
+    def letter_of(record: Record, rejected: Rejected, *others: Any) -> Any:
+        letter = honest(record, rejected, *others)
+        facts = {**letter.record["dynamodb"], "NewImage": letter.record["dynamodb"]["Keys"]}
+        return msgspec.structs.replace(letter, record={**letter.record, "dynamodb": facts})
+
+    patch.setattr(dead_letters, "letter_of", letter_of)
+
+
 BROKEN_RULES: tuple[Break, ...] = (
     acknowledge_before_flush,
     index_without_version,
@@ -187,4 +230,9 @@ BROKEN_RULES: tuple[Break, ...] = (
     the_loser_of_a_rejected_winner_is_forgotten,
     a_child_goes_before_its_parent,
     a_lost_lease_goes_unnoticed_while_deferred,
+    a_redrive_writes_the_letters_own_image,
+    a_redrive_does_not_look_twice,
+    the_archive_leaves_images_out,
+    good_changes_are_spilled_at_once,
+    letters_hold_the_keys_only,
 )
