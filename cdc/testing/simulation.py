@@ -25,7 +25,8 @@ from cdc.testing.world import World
 __all__ = ["Report", "simulate", "simulate_seed", "smallest"]
 
 _TURNS = 3_000
-_WRITES_MEANWHILE = 0.5
+_WRITES_MEANWHILE = 0.4
+_REDRIVES = 6
 _LATE_SECONDS = 200.0
 """By then everything that was sent has arrived."""
 
@@ -97,14 +98,14 @@ class _Run:
         world.server.restart(0.0)  # it has forgotten every delete by now
         redriver = replace(world.redriver(), items=_Restless(world.table, self._write_meanwhile))
         deadline = Deadline.after(3600.0, clock=world.clock)
-        results: list[Result] = [
-            redrive_batch(read_on_failure(record), redriver, _no_reader, deadline, world.clock.utc)
-            for record in world.on_failure
-        ]
-        results += [result for _, result in redriver.redrive(list(redriver.letters.keys()), deadline)]
-        for result in results:
-            if isinstance(result, Kept):
-                checker.violated(f"a redrive did not succeed: {result.reason}")
+        self._until_done(
+            lambda: [
+                redrive_batch(read_on_failure(record), redriver, _no_reader, deadline, world.clock.utc)
+                for record in world.on_failure
+            ]
+        )
+        self._until_done(lambda: [result for _, result in redriver.redrive(list(redriver.letters.keys()), deadline)])
+        world.calm()
         self._drain()
         checker.given_up.clear()
         # of an item that was dropped with its table a redrive finds nothing, and removes the document
@@ -114,11 +115,31 @@ class _Run:
         if checker.letters:
             checker.violated(f"{len(checker.letters)} dead letters are left after a redrive")
 
-    def _write_meanwhile(self) -> None:
-        """Somebody writes while a redrive reads and writes."""
-        if self.world.chance.random() < _WRITES_MEANWHILE:
-            event = Event(self.world.chance.choice(["put", "delete"]), self.world.chance.randrange(5), 1)
-            self._to_an_item(event)
+    def _until_done(self, redrive: Callable[[], list[Result]]) -> None:
+        """An item that changes all the time is told to be tried again later."""
+        kept: list[Kept] = []
+        for _ in range(_REDRIVES):
+            kept = [result for result in redrive() if isinstance(result, Kept)]
+            if not kept:
+                return
+        self.world.checker.violated(f"a redrive did not succeed: {kept[0].reason}")
+
+    def _write_meanwhile(self, keys: Sequence[RawItem]) -> None:
+        """Somebody writes one of the items that a redrive has just read; the consumers are faster than the redrive, and
+        OpenSearch forgets."""
+        chance = self.world.chance
+        if not keys or chance.random() > _WRITES_MEANWHILE:
+            return
+        chosen = chance.choice(keys)
+        key = [chosen[name]["S"] for name in self.world.table.keys]
+        if chance.random() < 0.3:
+            self._put((key[0], key[1]))
+        else:
+            self.world.table.delete(key)
+        if self.world.kinesis is not None:
+            self.world.kinesis.settle()
+        self._drain()
+        self.world.server.restart(0.0)
 
     def _has_two_writers(self) -> bool:
         return self.plan.consumer == "lambda and kcl" or any(
@@ -252,11 +273,11 @@ class _Restless:
     """The table's items, while somebody writes to them."""
 
     table: Items
-    write: Callable[[], None]
+    write: Callable[[Sequence[RawItem]], None]
 
     def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
         found = self.table.read(table, keys, deadline)
-        self.write()
+        self.write(keys)
         return found
 
 
