@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,92 +36,48 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 def main() -> None:
     """Run the command of the arguments. Exit code 2: the configuration is wrong; 1: anything else failed."""
+    if region := os.environ.get("AWS_REGION"):  # which ECS sets, and which boto3 alone does not read
+        os.environ.setdefault("AWS_DEFAULT_REGION", region)
     try:
         app(standalone_mode=True)
     except CdcError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ConfigError | SinkMisconfigured) else 1)
+        code = 2 if isinstance(error, ConfigError | SinkMisconfigured) else 1
+        _end_beside_java(code)
+        sys.exit(code)
+    except SystemExit as end:
+        _end_beside_java(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
+        raise
 
 
-@app.command(epilog="Example: cdc run --table shop")
+def _end_beside_java(code: int) -> None:
+    """End the process at once if a JVM runs in it: everything is flushed and closed by now, and a thread of Java's that
+    calls Python while that ends would abort the process."""
+    if "consumers.kcl.jvm" in sys.modules:
+        from consumers.kcl.jvm import end_process
+
+        end_process(code)
+
+
+@app.command(epilog="Example: cdc run --table shop --table orders")
 def run(
-    table: Annotated[str | None, typer.Option(help="The table: every stream of it is read, old and new.")] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(help="A table: every stream of it is read, old and new. May be repeated.")
+    ] = None,
     stream_arn: Annotated[str | None, typer.Option(help="One stream, instead of a table's.")] = None,
+    kinesis_stream_arn: Annotated[
+        str | None, typer.Option(help="A Kinesis data stream that tables are joined to: the mappings decide which.")
+    ] = None,
     status_file: Annotated[Path | None, typer.Option(help="Append a JSON line here for each batch.")] = None,
 ) -> None:
-    """Consume a table's changes until SIGTERM or Ctrl-C."""
-    from cdc.pipeline import Pipeline
-    from cdc.sequence import Stream
-    from consumers.kcl.consumer import run as consume
-    from consumers.kcl.scheduler import KclSettings
-    from consumers.kcl.shard import BatchFacts, Running, ShardSettings
-    from consumers.kcl.streams import describe_table, watching
-    from consumers.wiring import wire
+    """Consume tables' changes until SIGTERM or Ctrl-C; a second one ends at once."""
+    from consumers.kcl.service import Following, serve
+    from consumers.status import StatusFile
 
-    if (table is None) == (stream_arn is None):
-        raise ConfigError("give --table or --stream-arn, one of the two", remedy="cdc run --help")
     settings = load_settings(os.environ)
     configure_logging(settings.log_level)
-    only = Stream.dynamodb(stream_arn) if stream_arn else None
-    wiring = wire(settings)
-    if wiring.dead_letters is None:
-        raise ConfigError(
-            "the consumer has nowhere to keep records that can never be written", remedy="Set CDC_DEAD_LETTER_BUCKET."
-        )
-    facts = describe_table(only.table if only else str(table))
-    for stream in (only,) if only else reversed(facts.streams):  # the newest first: an older one is welcome after it
-        wiring.prepare(stream, facts.keys, facts.view)
-    running = Running()
-    lock = threading.Lock()
-
-    def report(line: dict[str, Any]) -> None:
-        if status_file is not None:
-            with lock, status_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-
-    def observe(batch: BatchFacts) -> None:
-        report(
-            {
-                "shard": batch.shard,
-                "table": batch.table,
-                "settled": batch.outcomes.total(),
-                "millis_behind": batch.millis_behind,
-                "newest_micros": batch.newest_micros,
-            }
-        )
-
-    def observe_sink(sink: str, outcomes: Counter[str]) -> None:
-        report({"sink": sink, "outcomes": dict(outcomes)})
-
-    def pipeline_for(stream: Stream) -> Pipeline:
-        wiring.prepare(stream, facts.keys)
-        return wiring.pipeline(running.pause, observe_sink, age_limited=True)
-
-    consume(
-        _kcl_settings(KclSettings, settings),
-        ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
-        (lambda: (only,)) if only else watching(facts.name, facts.streams),
-        pipeline_for,
-        running=running,
-        observe=observe,
-    )
-
-
-def _kcl_settings(kind: Any, settings: Any) -> Any:
-    import boto3
-
-    region = boto3.Session().region_name
-    if not region:
-        raise ConfigError("there is no AWS region", remedy="Set AWS_REGION.")
-    optional = {"worker_id": settings.worker_id} if settings.worker_id else {}
-    return kind(
-        application=settings.application,
-        region=region,
-        initial_position=settings.initial_position,
-        profile=settings.kcl_profile,
-        max_records=settings.max_records,
-        **optional,
-    )
+    following = Following.of(settings, table or (), stream_arn, kinesis_stream_arn)
+    serve(settings, following, StatusFile(status_file))
 
 
 @app.command("settings", epilog="Example: cdc settings --json")

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cdc.errors import CdcError, ConfigError, ConsumerFailed, SinkMisconfigured
-from cdc.sequence import Stream
-from cdc.sources import read_adapter
 from consumers.kcl.artifacts import kcl_jars
+from consumers.kcl.gaps import Gaps
 from consumers.kcl.jvm import start_jvm
+from consumers.kcl.lease_table import refused
 from consumers.kcl.processor import make_factory
-from consumers.kcl.scheduler import KclSettings, make_scheduler, sole_worker
+from consumers.kcl.scheduler import Scheduler, make_scheduler
 from consumers.kcl.shard import BatchFacts, Running, ShardConsumer, ShardPipeline, ShardSettings
+from consumers.kcl.source import Source
+from consumers.kcl.tracker import StreamNames
+from consumers.kcl.tuning import KclSettings
+from consumers.kcl.worker import sole_worker
 
 __all__ = ["run"]
 
 log = logging.getLogger(__name__)
+
+_OVERTIME_SECONDS = 3.0
+"""What a stop may take beyond its budget before the process ends all the same."""
 
 
 def _nobody(_facts: BatchFacts) -> None:
@@ -29,75 +38,100 @@ def _nobody(_facts: BatchFacts) -> None:
 def run(
     settings: KclSettings,
     shard_settings: ShardSettings,
-    streams: Callable[[], Sequence[Stream]],
-    pipeline_for: Callable[[Stream], ShardPipeline],
+    source: Source,
+    pipeline_for: Callable[[], ShardPipeline],
+    gaps: Gaps,
     *,
     running: Running,
     observe: Callable[[BatchFacts], None] = _nobody,
 ) -> None:
-    """Consume `streams` until SIGTERM or SIGINT; then flush, checkpoint and give the leases up. A second signal ends
-    the process at once: what was acknowledged is durable already.
+    """Consume `source` until SIGTERM or SIGINT; then flush, checkpoint and give the leases up, all within
+    `shutdown_seconds` from the signal on. A second signal ends the process at once: what was acknowledged is durable
+    already.
 
     Raises:
         ConfigError: the set-up is wrong.
         SinkMisconfigured: a sink can't be used; nothing of what it refused is acknowledged.
         ConsumerFailed: a shard could not be handled; nothing of it is acknowledged.
     """
-    with sole_worker(settings):
-        _stop_on_signals(running)
+    with sole_worker(settings.application, settings.worker_id), _stopping_on_signals(running) as install:
         jpype = start_jvm(kcl_jars())
-        _stop_on_signals(running)  # once more: the JVM's start replaces the handlers
+        install()  # once more: the JVM's start replaces the handlers
         if running.stop.is_set():
             return
-        names: dict[str, Stream] = {}
+        names = StreamNames()
 
-        def shard(stream: Stream, shard_id: str, lease_key: str) -> ShardConsumer:
-            log.info("reading %s of %s", shard_id, stream.arn)
+        def shard(arn: str, shard_id: str, lease_key: str) -> ShardConsumer:
+            if not source.follows(arn):
+                raise ConfigError(
+                    f"the lease table {settings.application!r} has a lease of {source.name(arn)!r} ({arn}), which this "
+                    "consumer was not told to follow",
+                    remedy="Consumers of one CDC_APPLICATION follow the same tables: give this one another.",
+                )
+            log.info("reading %s of %s", shard_id, arn)
             return ShardConsumer(
                 shard=shard_id,
-                table=stream.table,
-                pipeline=pipeline_for(stream),
-                read=partial(read_adapter, stream=stream),
+                table=source.name(arn),
+                pipeline=pipeline_for(),
+                read=source.reader(arn),
                 settings=shard_settings,
                 running=running,
                 holds_lease=lambda: scheduler.holds_lease(lease_key),
                 observe=observe,
+                stream=arn,
             )
 
-        factory = make_factory(jpype, names, shard, running.fail)
         try:
-            scheduler = make_scheduler(jpype, settings, streams, factory, names)
+            retrieval = source.retrieval(jpype, settings, gaps)
+            factory = make_factory(jpype, retrieval, names, shard, running, shard_settings.shutdown_seconds)
+            scheduler = make_scheduler(jpype, settings, source, retrieval, factory, names, gaps)
         except jpype.JException as error:
-            raise ConfigError(
-                f"the KCL can't use its lease table {settings.application!r}: {error}",
-                remedy="Allow dynamodb:CreateTable, DescribeTable, UpdateTable, GetItem, PutItem, UpdateItem, "
-                "DeleteItem, Query and Scan on the tables whose names begin with it.",
-            ) from error
+            raise refused(error, settings.application) from error
         scheduler.start()
+        running.alive, running.unclaimed = lambda: scheduler.alive, scheduler.unclaimed
         log.info("consuming as worker %s of application %s", settings.worker_id, settings.application)
         while not running.stop.wait(0.2):
             if not scheduler.alive:
                 running.fail(ConsumerFailed("the KCL's scheduler has ended by itself"))
-        if not scheduler.stop(shard_settings.shutdown_seconds):
-            log.warning(
-                "the stop took longer than %.0f s: unacknowledged records come again", shard_settings.shutdown_seconds
-            )
+        _stop(scheduler, running, shard_settings.shutdown_seconds)
     if running.failure is not None:
         raise _translated(running.failure)
 
 
-def _stop_on_signals(running: Running) -> None:
+def _stop(scheduler: Scheduler, running: Running, budget_seconds: float) -> None:
+    log.info("stopping: flush, checkpoint, give the leases up, within %g s", budget_seconds)
+    left = max(budget_seconds - running.stopping_seconds(), 0.1)
+    # a request that hangs, or a thread that waits for one, must not hold the end up: an orchestrator would kill us
+    overtime = threading.Timer(left + _OVERTIME_SECONDS, _end_at_once, (1,))
+    overtime.daemon = True
+    overtime.start()
+    if not scheduler.stop(left):
+        log.warning("the stop took longer than %g s: unacknowledged records come again", budget_seconds)
+
+
+def _end_at_once(code: int) -> None:
+    sys.stderr.write("the stop's budget is used up: ending at once; unacknowledged records come again\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@contextmanager
+def _stopping_on_signals(running: Running) -> Iterator[Callable[[], None]]:
+    """SIGTERM and SIGINT ask for a stop, a second one ends the process."""
+
     def stop(number: int, _frame: object) -> None:
-        if running.stop.is_set():
+        if running.stop_asked_at is not None and running.failure is None:
             sys.stderr.write("second signal: ending at once\n")
             sys.stderr.flush()
-            import os
-
             os._exit(128 + number)
-        running.stop.set()
+        running.ask_stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    def install() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+
+    install()
+    yield install
 
 
 def _translated(failure: BaseException) -> CdcError:

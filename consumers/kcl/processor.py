@@ -8,25 +8,36 @@ from typing import Any
 
 import tenacity
 
-from cdc.sequence import SequenceNumber, Stream
+from cdc.errors import ConfigError
+from cdc.sequence import SequenceNumber
+from consumers.kcl.retrieval import Retrieval
+from consumers.kcl.running import Running
 from consumers.kcl.shard import Checkpoint, LeaseLost, ShardConsumer
+from consumers.kcl.tracker import StreamNames
 
 __all__ = ["MakeShard", "make_factory"]
 
 log = logging.getLogger(__name__)
 
-MakeShard = Callable[[Stream, str, str], ShardConsumer]
-"""Of the stream, the shard's id and its lease key."""
+MakeShard = Callable[[str, str, str], ShardConsumer]
+"""Of the stream's ARN, the shard's id and its lease key."""
 
-# the adapter takes no other
-_PROCESSOR = "com.amazonaws.services.dynamodbv2.streamsadapter.processor.DynamoDBStreamsShardRecordProcessor"
+_CHECKPOINT_ATTEMPTS = 8
 _LEASES = "software.amazon.kinesis.exceptions."
 
 
-def make_factory(jpype: Any, names: dict[str, Stream], make: MakeShard, fail: Callable[[BaseException], None]) -> Any:
-    """A factory that the KCL asks for a processor for each shard it gets the lease of. Keep it: Java calls it back."""
+def make_factory(
+    jpype: Any, retrieval: Retrieval, names: StreamNames, make: MakeShard, running: Running, shutdown_seconds: float
+) -> Any:
+    """A factory that the KCL asks for a processor for each shard it gets the lease of. Keep it: Java calls it back.
 
-    @jpype.JImplements(_PROCESSOR)
+    Within a stop, checkpoints are tried again for no longer than `shutdown_seconds` after it was asked.
+    """
+
+    def patient() -> bool:
+        return running.stopping_seconds() < shutdown_seconds
+
+    @jpype.JImplements(retrieval.processor)
     class Processor:
         def __init__(self, stream_name: str) -> None:
             self._stream_name = stream_name
@@ -36,22 +47,31 @@ def make_factory(jpype: Any, names: dict[str, Stream], make: MakeShard, fail: Ca
         def initialize(self, given: Any) -> None:
             shard = str(given.shardId())
             try:
-                self._shard = make(names[self._stream_name], shard, f"{self._stream_name}:{shard}")
+                self._shard = make(self._arn(), shard, f"{self._stream_name}:{shard}")
             except BaseException as failure:  # noqa: BLE001  (nothing may reach the KCL)
-                fail(failure)
+                running.fail(failure)
+
+        def _arn(self) -> str:
+            arn = names.arns.get(self._stream_name)
+            if arn is None:
+                raise ConfigError(
+                    f"the lease table has a lease of {self._stream_name}, which this consumer was not told to follow",
+                    remedy="Consumers of one CDC_APPLICATION follow the same tables: give this one another.",
+                )
+            return arn
 
         @jpype.JOverride
         def processRecords(self, given: Any) -> None:  # noqa: N802  (Java's name)
             if self._shard is None:
                 return
             try:
-                payloads = [bytes(record.data().array()) for record in given.records()]
+                payloads = retrieval.payloads(given.records())
                 behind = given.millisBehindLatest()
             except BaseException as failure:  # noqa: BLE001  (nothing may reach the KCL)
-                fail(failure)
+                running.fail(failure)
                 self._shard = None
                 return
-            checkpoint = _checkpoint(jpype, given.checkpointer())
+            checkpoint = _checkpoint(jpype, given.checkpointer(), patient)
             self._shard.process(payloads, checkpoint, int(behind) if behind is not None else 0)
 
         @jpype.JOverride
@@ -62,12 +82,12 @@ def make_factory(jpype: Any, names: dict[str, Stream], make: MakeShard, fail: Ca
         @jpype.JOverride
         def shardEnded(self, given: Any) -> None:  # noqa: N802  (Java's name)
             if self._shard is not None:
-                self._shard.shard_ended(_checkpoint(jpype, given.checkpointer()))
+                self._shard.shard_ended(_checkpoint(jpype, given.checkpointer(), patient))
 
         @jpype.JOverride
         def shutdownRequested(self, given: Any) -> None:  # noqa: N802  (Java's name)
             if self._shard is not None:
-                self._shard.shutdown_requested(_checkpoint(jpype, given.checkpointer()))
+                self._shard.shutdown_requested(_checkpoint(jpype, given.checkpointer(), patient))
 
     @jpype.JImplements("software.amazon.kinesis.processor.ShardRecordProcessorFactory")
     class Factory:
@@ -82,8 +102,8 @@ def make_factory(jpype: Any, names: dict[str, Stream], make: MakeShard, fail: Ca
     return Factory()
 
 
-def _checkpoint(jpype: Any, checkpointer: Any) -> Checkpoint:
-    """Checkpoints tried again while DynamoDB throttles or does not answer."""
+def _checkpoint(jpype: Any, checkpointer: Any, patient: Callable[[], bool]) -> Checkpoint:
+    """Checkpoints tried again while DynamoDB throttles or does not answer, as long as there is patience."""
     lost = jpype.JClass(f"{_LEASES}ShutdownException")
     passing = (
         jpype.JClass(f"{_LEASES}ThrottlingException"),
@@ -102,7 +122,7 @@ def _checkpoint(jpype: Any, checkpointer: Any) -> Checkpoint:
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(passing),
         wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
-        stop=tenacity.stop_after_attempt(8),
+        stop=lambda state: state.attempt_number >= _CHECKPOINT_ATTEMPTS or not patient(),
         before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
         reraise=True,
     )

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cdc.change import Change
 from cdc.deadline import Clock, Deadline
 from cdc.errors import SinkUnavailable
 from cdc.outcome import Deferred, Outcome, leading_settled
 from cdc.sequence import SequenceNumber
 from cdc.sources import Record
+from consumers.kcl.running import Running, ShardStatus
 
-__all__ = ["BatchFacts", "Checkpoint", "LeaseLost", "Running", "ShardConsumer", "ShardPipeline", "ShardSettings"]
+__all__ = [
+    "BatchFacts",
+    "Checkpoint",
+    "LeaseLost",
+    "Payload",
+    "Running",
+    "ShardConsumer",
+    "ShardPipeline",
+    "ShardSettings",
+    "ShardStatus",
+]
 
 log = logging.getLogger(__name__)
+
+_GIVE_UP_SECONDS = 3.0
+"""What a stop's flush leaves of the budget: the checkpoint and the giving up of leases come after it."""
 
 Checkpoint = Callable[[SequenceNumber | None], None]
 """Records that all up to a sequence number is done; None: the whole shard, at its end. Raises LeaseLost."""
@@ -26,6 +40,14 @@ Checkpoint = Callable[[SequenceNumber | None], None]
 
 class LeaseLost(Exception):
     """Another worker has the shard: nothing more of it may be written or acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A record as the KCL hands it over. `sequence` is empty where the data carry it themselves."""
+
+    data: bytes
+    sequence: str = ""
 
 
 class ShardPipeline(Protocol):
@@ -56,36 +78,22 @@ class ShardSettings:
     pause_max_seconds: float = 5.0
 
 
-@dataclass(slots=True)
-class Running:
-    """What all shards of a process share: whether to stop, and the first failure."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    failure: BaseException | None = None
-
-    def pause(self, seconds: float) -> None:
-        """Wait; a stop that is asked meanwhile ends it, one that was asked before does not: that is for a flush."""
-        if self.stop.is_set():
-            time.sleep(seconds)
-        else:
-            self.stop.wait(seconds)
-
-    def fail(self, failure: BaseException) -> None:
-        """Note the first failure and ask everything to stop."""
-        if self.failure is None:
-            self.failure = failure
-        self.stop.set()
-
-
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
-    """What was done with a batch: for status and metrics, no item contents."""
+    """What was done with a batch, or with the part of it that was settled at once: for status and metrics, no item
+    contents. `table` is the stream's name where that carries several tables."""
 
     shard: str
     table: str
     outcomes: Counter[str]
     millis_behind: int
     newest_micros: int
+    stream: str = ""
+    """The stream's ARN."""
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many changes, by table and operation."""
+    seconds: float = 0.0
+    """How long this took, since the batch came or its last part was settled."""
 
 
 class ShardConsumer:
@@ -101,12 +109,13 @@ class ShardConsumer:
         shard: str,
         table: str,
         pipeline: ShardPipeline,
-        read: Callable[[bytes], Record],
+        read: Callable[[Payload], Record],
         settings: ShardSettings,
         running: Running,
         holds_lease: Callable[[], bool],
         observe: Callable[[BatchFacts], None],
         clock: Clock = time.monotonic,
+        stream: str = "",
     ) -> None:
         self.shard = shard
         self._table = table
@@ -119,17 +128,18 @@ class ShardConsumer:
         self._clock = clock
         self._closed = False
         self._settled: SequenceNumber | None = None  # settled, not yet checkpointed
-        self._unflushed_bytes = 0
-        self._unflushed_since: float | None = None
+        self.status = ShardStatus(stream, shard, table, since=clock())
+        running.shards[stream, shard] = self.status
 
-    def process(self, payloads: Sequence[bytes], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
+    def process(self, payloads: Sequence[Payload], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
         """Settle a batch, oldest first; hold the shard while records are deferred. An empty batch lets time pass."""
         if self._closed:
             return
+        self.status.millis_behind, self.status.read_at = millis_behind, self._clock()
         try:
             self._process([self._read(payload) for payload in payloads], checkpoint, millis_behind)
             if not self._closed:
-                self._unflushed_bytes += sum(map(len, payloads))
+                self.status.unflushed_bytes += sum(len(payload.data) for payload in payloads)
                 if self._due():
                     self._flush(checkpoint)
         except LeaseLost:
@@ -139,39 +149,52 @@ class ShardConsumer:
 
     def _process(self, pending: list[Record], checkpoint: Checkpoint, millis_behind: int) -> None:
         pause = self._settings.pause_seconds
+        began = self._clock()
         while pending:
             outcomes = self._pipeline.write(pending, self._deadline(self._settings.attempt_seconds, self._wanted))
             count = leading_settled(outcomes)
-            self._note(pending[:count], outcomes[:count], millis_behind)
+            if count:
+                self._note(pending[:count], outcomes[:count], millis_behind, self._clock() - began)
+                began = self._clock()
+                self.status.go_on()
             pending = pending[count:]
             if not pending:
                 return
             if not self._wanted():
-                self._closed = True  # what is left comes again, to whoever holds the lease then
+                self._close()  # what is left comes again, to whoever holds the lease then
                 return
-            log.warning("%s is held: %s", self.shard, _cause(outcomes[count]))
+            self._hold(_cause(outcomes[count]))
             self._flush(checkpoint)
             if self._closed:
                 return
             self._running.pause(pause)
             pause = self._settings.pause_seconds if count else min(pause * 2, self._settings.pause_max_seconds)
 
-    def _note(self, records: Sequence[Record], outcomes: Sequence[Outcome], millis_behind: int) -> None:
-        if not records:
-            return
+    def _note(self, records: Sequence[Record], outcomes: Sequence[Outcome], millis_behind: int, seconds: float) -> None:
         numbered = [record.sequence for record in records if record.sequence is not None]
         if numbered:
             self._settled = numbered[-1]
-            self._unflushed_since = self._unflushed_since or self._clock()
-        newest = max((getattr(record, "created_micros", 0) for record in records), default=0)
-        kinds = Counter(type(outcome).__name__.lower() for outcome in outcomes)
-        self._observe(BatchFacts(self.shard, self._table, kinds, millis_behind, newest))
+            if self.status.unflushed_since is None:
+                self.status.unflushed_since = self._clock()
+        changes = [record for record in records if isinstance(record, Change)]
+        self._observe(
+            BatchFacts(
+                shard=self.shard,
+                table=self._table,
+                outcomes=Counter(type(outcome).__name__.lower() for outcome in outcomes),
+                millis_behind=millis_behind,
+                newest_micros=max((change.created_micros for change in changes), default=0),
+                stream=self.status.stream,
+                changes=Counter((change.table, change.operation.value) for change in changes),
+                seconds=seconds,
+            )
+        )
 
     def lease_lost(self) -> None:
         """Drop what is open without writing it."""
         if not self._closed:
             log.info("%s: the lease is lost", self.shard)
-        self._closed = True
+        self._close()
         self._settled = None  # what is dropped here must not be acknowledged by a later call
         self._pipeline.close()
 
@@ -183,7 +206,7 @@ class ShardConsumer:
             if self._flush_pipeline(self._holds_lease):
                 checkpoint(None)
                 self._settled = None  # the end stands for all before it
-            self._closed = True
+            self._close()
         except LeaseLost:
             self.lease_lost()
         except BaseException as failure:  # noqa: BLE001  (see process)
@@ -192,9 +215,11 @@ class ShardConsumer:
     def shutdown_requested(self, checkpoint: Checkpoint) -> None:
         """The process is about to end: flush and checkpoint what is settled, within the budget."""
         if self._running.failure is not None or self._settled is None:
+            self._close()
             return
+        left = self._settings.shutdown_seconds - self._running.stopping_seconds() - _GIVE_UP_SECONDS
         try:
-            self._pipeline.flush(self._deadline(self._settings.shutdown_seconds / 2, self._holds_lease))
+            self._flush_once(max(left, 0.0), self._holds_lease)
             self._checkpoint(checkpoint)
         except SinkUnavailable as error:
             log.warning("%s: not flushed before the end, its records will come again: %s", self.shard, error)
@@ -203,14 +228,15 @@ class ShardConsumer:
         except BaseException as failure:  # noqa: BLE001  (see process)
             self._fail(failure)
         finally:
-            self._closed = True
+            self._close()
 
     def _due(self) -> bool:
-        if self._unflushed_since is None:
+        since = self.status.unflushed_since
+        if since is None:
             return False
         return (
-            self._unflushed_bytes >= self._settings.flush_bytes
-            or self._clock() - self._unflushed_since >= self._settings.flush_seconds
+            self.status.unflushed_bytes >= self._settings.flush_bytes
+            or self._clock() - since >= self._settings.flush_seconds
         )
 
     def _flush(self, checkpoint: Checkpoint) -> None:
@@ -219,26 +245,46 @@ class ShardConsumer:
         if self._flush_pipeline(self._wanted):
             self._checkpoint(checkpoint)
         else:
-            self._closed = True  # what is open stays so: a stop may still flush it, a lost lease drops it
+            self._close()  # what is open stays so: a stop may still flush it, a lost lease drops it
 
     def _flush_pipeline(self, wanted: Callable[[], bool]) -> bool:
         """Try until all is durable; False if that was not wanted any more before."""
+        was_held = self.status.held_since is not None
         while True:
             try:
-                self._pipeline.flush(self._deadline(self._settings.attempt_seconds, wanted))
+                self._flush_once(self._settings.attempt_seconds, wanted)
             except SinkUnavailable as error:
                 if not wanted():
                     return False
-                log.warning("%s is held: %s", self.shard, error.message)
+                self._hold(error.message)
                 self._running.pause(self._settings.pause_seconds)
             else:
+                if not was_held:
+                    self.status.go_on()
                 return True
+
+    def _flush_once(self, seconds: float, wanted: Callable[[], bool]) -> None:
+        began = self._clock()
+        self._pipeline.flush(self._deadline(seconds, wanted))
+        self.status.flush_seconds = self._clock() - began
+
+    def _hold(self, cause: str) -> None:
+        log.warning("%s is held: %s", self.shard, cause)
+        self.status.hold(cause, self._clock())
 
     def _checkpoint(self, checkpoint: Checkpoint) -> None:
         checkpoint(self._settled)
         self._settled = None
-        self._unflushed_bytes = 0
-        self._unflushed_since = None
+        self.status.unflushed_bytes = 0
+        self.status.unflushed_since = None
+        self.status.checkpointed_at = self._clock()
+
+    def _close(self) -> None:
+        """Take no more batches: another worker reads the shard, or nobody does."""
+        self._closed = True
+        key = (self.status.stream, self.shard)
+        if self._running.shards.get(key) is self.status:
+            del self._running.shards[key]
 
     def _wanted(self) -> bool:
         return not self._running.stop.is_set() and self._holds_lease()
@@ -247,7 +293,7 @@ class ShardConsumer:
         return Deadline.after(seconds, clock=self._clock, wanted=wanted)
 
     def _fail(self, failure: BaseException) -> None:
-        self._closed = True
+        self._close()
         log.error("%s: can't be handled, nothing more of it is acknowledged: %s", self.shard, type(failure).__name__)
         self._running.fail(failure)
 

@@ -5,14 +5,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from cdc.change import StreamView
 from cdc.errors import ConfigError
 from cdc.sequence import Stream
 
-__all__ = ["TableFacts", "describe_table", "streams_of_table", "watching"]
+__all__ = [
+    "TableFacts",
+    "client_of",
+    "describe_stream",
+    "describe_table",
+    "shards_of_stream",
+    "streams_of_table",
+    "watching",
+]
 
 log = logging.getLogger(__name__)
+
+
+def client_of(service: Literal["dynamodb", "dynamodbstreams", "kinesis"]) -> Any:
+    """A client of boto3's for questions at the start: one that gets no answer gives up within half a minute."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(connect_timeout=4, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+    return boto3.client(service, config=config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +49,10 @@ def describe_table(table: str) -> TableFacts:
     Raises:
         ConfigError: there is no such table, it has no stream, AWS can't be asked.
     """
-    import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        description = boto3.client("dynamodb").describe_table(TableName=table)["Table"]
+        description = client_of("dynamodb").describe_table(TableName=table)["Table"]
         streams = streams_of_table(table)
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
@@ -70,9 +87,7 @@ def describe_table(table: str) -> TableFacts:
 def streams_of_table(table: str) -> tuple[Stream, ...]:
     """Every stream of the table that can still be read, the newest last: a disabled one stays readable for 24 hours
     (Amazon DynamoDB Developer Guide, "Change data capture for DynamoDB Streams")."""
-    import boto3
-
-    client = boto3.client("dynamodbstreams")
+    client = client_of("dynamodbstreams")
     found: list[Stream] = []
     page = client.list_streams(TableName=table)
     while True:
@@ -80,6 +95,68 @@ def streams_of_table(table: str) -> tuple[Stream, ...]:
         if "LastEvaluatedStreamArn" not in page:
             return tuple(sorted(found, key=lambda stream: stream.label))
         page = client.list_streams(TableName=table, ExclusiveStartStreamArn=page["LastEvaluatedStreamArn"])
+
+
+def describe_stream(arn: str) -> TableFacts:
+    """Look one stream up, and its table: the facts name that stream alone.
+
+    Raises:
+        ConfigError: the ARN is none, there is no such stream (any more), AWS can't be asked.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    stream = Stream.dynamodb(arn)
+    try:
+        found = client_of("dynamodbstreams").describe_stream(StreamArn=arn, Limit=1)["StreamDescription"]
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in ("ResourceNotFoundException", "ValidationException"):
+            raise ConfigError(
+                f"there is no stream {arn}",
+                remedy=f"Check --stream-arn and AWS_REGION, or follow the table: --table {stream.table}.",
+            ) from error
+        raise ConfigError(
+            f"the stream {arn} can't be looked up: {error}", remedy="Allow dynamodb:DescribeStream on it."
+        ) from error
+    except BotoCoreError as error:
+        raise ConfigError(
+            f"AWS can't be asked for the stream {arn}: {error}",
+            remedy="Check AWS_REGION, AWS_ENDPOINT_URL and the credentials.",
+        ) from error
+    return TableFacts(
+        name=stream.table,
+        keys=tuple(key["AttributeName"] for key in found["KeySchema"]),
+        streams=(stream,),
+        view=StreamView(found["StreamViewType"]),
+    )
+
+
+def shards_of_stream(arn: str) -> tuple[str, ...] | None:
+    """The ids of the stream's shards, open and closed; None if the stream is gone.
+
+    Raises:
+        ConfigError: AWS can't be asked.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = client_of("dynamodbstreams")
+    found: list[str] = []
+    start: dict[str, str] = {}
+    while True:
+        try:
+            page = client.describe_stream(StreamArn=arn, **start)["StreamDescription"]
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code", "") == "ResourceNotFoundException":
+                return None
+            raise ConfigError(
+                f"the shards of {arn} can't be listed: {error}", remedy="Allow dynamodb:DescribeStream on it."
+            ) from error
+        except BotoCoreError as error:
+            raise ConfigError(f"AWS can't be asked for the shards of {arn}: {error}") from error
+        found += [shard["ShardId"] for shard in page["Shards"]]
+        if "LastEvaluatedShardId" not in page:
+            return tuple(found)
+        start = {"ExclusiveStartShardId": page["LastEvaluatedShardId"]}
 
 
 def watching(table: str, first: Sequence[Stream]) -> Callable[[], Sequence[Stream]]:

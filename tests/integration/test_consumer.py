@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdc.archive import read_archive
+from local.demo.traffic import make_table
+from tests.integration.standin import standing_in
 from tests.integration.test_whole_way import await_equal, deployment, in_index, in_stream, in_table, write
 
 __all__ = ["deployment"]
@@ -220,3 +224,112 @@ def test_a_table_that_cannot_be_followed_is_refused_at_start(
 def test_a_table_that_is_not_there_is_refused_at_start(consumer: Callable[..., Any], tmp_path: Path) -> None:
     assert consumer("--table", "nobody").wait(60) == 2
     assert "there is no table 'nobody'" in (tmp_path / "consumer.log").read_text()
+
+
+def test_three_tables_are_followed_in_one_process(
+    deployment: dict[str, str],
+    consumer: Callable[..., Any],
+    aws: Any,
+    bucket: str,
+    opensearch: Any,
+    tmp_path: Path,
+) -> None:
+    """One scheduler, one lease table; each table into an index of its own."""
+    dynamodb = aws("dynamodb")
+    names = [f"{kind}-{tmp_path.name[-20:]}".replace("_", "-") for kind in ("orders", "customers", "stock")]
+    (tmp_path / "mapping.yml").unlink()
+    for place, name in enumerate(names):
+        make_table(dynamodb, name)
+        (tmp_path / f"{name}.yml").write_text(f"table: {name}\ndocuments: [{{index: {name}}}]\n")
+        write(dynamodb, name, range(place * 10, place * 10 + 15))
+    deployment["CDC_MAPPINGS"] = ":".join(str(tmp_path / f"{name}.yml") for name in names)
+    deployment["CDC_TABLES"] = ", ".join(names)
+    process = consumer()
+    for name in names:
+        await_equal(partial(mirrored, opensearch, dynamodb, name), 150)
+    for name in names:
+        write(dynamodb, name, range(50, 60))
+    for name in names:
+        await_equal(partial(mirrored, opensearch, dynamodb, name), 150)
+    process.terminate()
+    assert process.wait(60) == 0
+    assert all(list(read_archive(aws("s3"), bucket, "cdc", name)) for name in names)
+    leases = dynamodb.scan(TableName=deployment["CDC_APPLICATION"])["Items"]
+    assert sorted({lease["streamName"]["S"].split("$")[2] for lease in leases if "streamName" in lease}) == sorted(
+        names
+    )
+
+
+def mirrored(opensearch: Any, dynamodb: Any, name: str) -> bool:
+    return in_index(opensearch, name) == in_table(dynamodb, name)
+
+
+def test_a_new_stream_of_a_table_is_found_by_a_running_consumer(
+    consumer: Callable[..., Any], aws: Any, table: tuple[str, str], bucket: str, opensearch: Any, index: str
+) -> None:
+    dynamodb = aws("dynamodb")
+    write(dynamodb, table[0], range(10))
+    process = consumer("--table", table[0])
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]), 150)
+    dynamodb.update_table(TableName=table[0], StreamSpecification={"StreamEnabled": False})
+    await_equal(lambda: datetime.now(UTC).strftime("%H:%M") != minute(table[1]))  # else they can't be told apart
+    enabled_anew(dynamodb, table[0])
+    write(dynamodb, table[0], range(20, 30))
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]), 200)
+    await_equal(lambda: len(list(read_archive(aws("s3"), bucket, "cdc", table[0]))) == 20)
+    process.terminate()
+    assert process.wait(60) == 0
+
+
+def test_a_table_that_cannot_be_followed_is_named_among_several(
+    consumer: Callable[..., Any], table: tuple[str, str], tmp_path: Path
+) -> None:
+    assert consumer("--table", table[0], "--table", "nobody").wait(60) == 2
+    assert "there is no table 'nobody'" in (tmp_path / "consumer.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arn", "message"),
+    [
+        ("arn:aws:s3:::bucket", "is not the ARN of a DynamoDB stream"),
+        (
+            "arn:aws:dynamodb:us-east-1:000000000000:table/shop/stream/2026-01-01T00:00:00.000",
+            "there is no stream arn:aws:dynamodb:us-east-1:000000000000:table/shop/stream/2026-01-01T00:00:00.000",
+        ),
+    ],
+    ids=["of something else", "missing"],
+)
+def test_a_stream_that_cannot_be_read_is_refused_at_start(
+    consumer: Callable[..., Any], tmp_path: Path, arn: str, message: str
+) -> None:
+    assert consumer("--stream-arn", arn).wait(60) == 2
+    assert message in (tmp_path / "consumer.log").read_text()
+
+
+def test_a_lease_table_that_may_not_be_made_is_refused_with_action_and_resource(
+    deployment: dict[str, str], consumer: Callable[..., Any], table: tuple[str, str], tmp_path: Path
+) -> None:
+    """LocalStack denies nothing: a stand-in says what AWS would."""
+    arn = f"arn:aws:dynamodb:us-east-1:000000000000:table/{deployment['CDC_APPLICATION']}"
+
+    def denied(operation: str, _asked: dict[str, Any]) -> tuple[str, str] | None:
+        if operation != "CreateTable":
+            return None
+        return (
+            "AccessDeniedException",
+            f"User: arn:aws:iam::1:user/u is not authorized to perform: dynamodb:{operation} on resource: {arn}",
+        )
+
+    with standing_in(deployment["AWS_ENDPOINT_URL"], denied) as url:
+        deployment["AWS_ENDPOINT_URL_DYNAMODB"] = url
+        assert consumer("--table", table[0]).wait(120) == 2
+    assert f"not allowed to perform dynamodb:CreateTable on {arn}" in (tmp_path / "consumer.log").read_text()
+
+
+def test_an_endpoint_that_does_not_answer_is_refused_within_a_minute(
+    deployment: dict[str, str], consumer: Callable[..., Any], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        deployment["AWS_ENDPOINT_URL_DYNAMODB"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert consumer("--table", "shop").wait(60) == 2
+    assert "AWS can't be asked for the table 'shop'" in (tmp_path / "consumer.log").read_text()

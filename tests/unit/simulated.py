@@ -16,7 +16,7 @@ from cdc.testing import (
     SimulatedTable,
     SimulatedWorker,
 )
-from consumers.kcl.shard import Checkpoint, LeaseLost
+from consumers.kcl.shard import Checkpoint, LeaseLost, Payload
 
 
 def seeded(seed: int = 1) -> random.Random:
@@ -65,8 +65,8 @@ class Processor:
     within: Callable[[Processor], None]
     checkpoints: bool = True
 
-    def process(self, payloads: Sequence[bytes], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
-        numbers = [orjson.loads(given)["dynamodb"]["SequenceNumber"] for given in payloads]
+    def process(self, payloads: Sequence[Payload], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
+        numbers = [orjson.loads(given.data)["dynamodb"]["SequenceNumber"] for given in payloads]
         self.log.append((self.name, "process", numbers))
         self.within(self)
         if self.checkpoints:

@@ -15,7 +15,7 @@ from cdc.outcome import Applied, Deferred, Outcome, leading_settled
 from cdc.sequence import SequenceNumber, Stream
 from cdc.sources import Record, read_adapter
 from cdc.testing import STREAM_ARN, stream_record
-from consumers.kcl.shard import BatchFacts, LeaseLost, Running, ShardConsumer, ShardSettings
+from consumers.kcl.shard import BatchFacts, LeaseLost, Payload, Running, ShardConsumer, ShardSettings
 
 STREAM = Stream.dynamodb(STREAM_ARN)
 
@@ -72,7 +72,7 @@ def consumer(recorder: Recorder, running: Running | None = None, **settings: flo
         shard="shard-1",
         table="shop",
         pipeline=recorder,
-        read=lambda payload: read_adapter(payload, STREAM),
+        read=lambda payload: read_adapter(payload.data, STREAM),
         settings=ShardSettings(pause_seconds=0.0, pause_max_seconds=0.0, **settings),  # type: ignore[arg-type]
         running=running or Running(),
         holds_lease=lambda: recorder.held,
@@ -81,8 +81,10 @@ def consumer(recorder: Recorder, running: Running | None = None, **settings: flo
     )
 
 
-def payloads(*numbers: int) -> list[bytes]:
-    return [orjson.dumps(stream_record({"pk": "a"}, None, {}, sequence=number, created=1.0)) for number in numbers]
+def payloads(*numbers: int) -> list[Payload]:
+    return [
+        Payload(orjson.dumps(stream_record({"pk": "a"}, None, {}, sequence=number, created=1.0))) for number in numbers
+    ]
 
 
 def test_a_batch_is_flushed_before_it_is_checkpointed() -> None:
@@ -252,3 +254,67 @@ def test_never_more_is_checkpointed_than_is_settled_and_durable(
     for checkpointed in recorder.checkpointed:
         last = start - 1 if checkpointed is None else checkpointed
         assert set(range(1, last + 1)) <= set(recorder.durable)
+
+
+def test_a_shard_says_since_when_and_on_what_it_is_held() -> None:
+    recorder, running = Recorder(), Running()
+    seen: list[tuple[float | None, str]] = []
+
+    def answer(_record: Record) -> Outcome:
+        status = running.shards["", "shard-1"]
+        seen.append((status.held_since, status.held_on))
+        recorder.now += 10
+        return Applied() if len(seen) > 2 else Deferred(f"busy {len(seen)}")
+
+    recorder.answers = answer
+    shard = consumer(recorder, running)
+    shard.process(payloads(1), recorder.checkpoint)
+    assert seen == [(None, ""), (10.0, "busy 1"), (10.0, "busy 2")]
+    assert (shard.status.held_since, shard.status.held_on) == (None, "")
+
+
+def test_a_shard_says_how_far_it_is() -> None:
+    recorder, running = Recorder(now=5.0), Running()
+    shard = consumer(recorder, running, flush_seconds=60)
+    shard.process(payloads(1, 2), recorder.checkpoint, 1234)
+    status = running.shards["", "shard-1"]
+    assert (status.millis_behind, status.unflushed_since, status.checkpointed_at) == (1234, 5.0, None)
+    assert status.unflushed_bytes > 0
+    recorder.now = 70.0
+    shard.process([], recorder.checkpoint)
+    assert (status.unflushed_bytes, status.unflushed_since, status.checkpointed_at) == (0, None, 70.0)
+
+
+def test_a_shard_is_shown_only_while_it_is_read() -> None:
+    recorder, running = Recorder(), Running()
+    shard = consumer(recorder, running)
+    assert list(running.shards) == [("", "shard-1")]
+    shard.lease_lost()
+    assert running.shards == {}
+
+
+def test_a_batch_is_told_by_table_and_operation() -> None:
+    recorder = Recorder()
+    consumer(recorder).process(payloads(1, 2), recorder.checkpoint)
+    (facts,) = recorder.facts
+    assert facts.changes == {("shop", "INSERT"): 2}
+    assert facts.outcomes == {"applied": 2}
+
+
+def test_the_budget_of_a_stop_runs_from_the_signal_on_for_every_shard() -> None:
+    budgets: list[float] = []
+
+    class Measured(Recorder):
+        def flush(self, deadline: Deadline) -> None:
+            budgets.append(deadline.remaining_seconds)
+
+    recorder = Measured()
+    running = Running(clock=lambda: recorder.now)
+    shards = [consumer(recorder, running, shutdown_seconds=25) for _ in range(3)]
+    for shard in shards:
+        shard.process(payloads(1), recorder.checkpoint)
+    running.ask_stop()
+    for shard in shards:
+        shard.shutdown_requested(recorder.checkpoint)
+        recorder.now += 15
+    assert budgets == [22.0, 7.0, 0.0]

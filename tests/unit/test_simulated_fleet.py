@@ -47,7 +47,7 @@ class Fleet:
                 shard=shard,
                 table=stream.table,
                 pipeline=Pipeline(self.sink, None),
-                read=lambda given: read_adapter(given, stream),
+                read=lambda given: read_adapter(given.data, stream),
                 settings=ShardSettings(flush_bytes=1, flush_seconds=30.0),
                 running=running,
                 holds_lease=holds_lease,

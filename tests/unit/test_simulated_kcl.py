@@ -14,7 +14,7 @@ from cdc.testing import (
     SimulatedKcl,
     SimulatedWorker,
 )
-from consumers.kcl.shard import Checkpoint
+from consumers.kcl.shard import Checkpoint, Payload
 from tests.unit.simulated import Kcl, Processor, World, drain, flat, seeded
 
 
@@ -186,7 +186,7 @@ def test_a_checkpoint_is_refused_for_what_was_not_delivered() -> None:
     refused: list[str] = []
 
     class Hasty(Processor):
-        def process(self, payloads: Sequence[bytes], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
+        def process(self, payloads: Sequence[Payload], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
             try:
                 checkpoint(records[5].sequence)
             except ValueError as error:

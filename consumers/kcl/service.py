@@ -1,0 +1,123 @@
+"""What `cdc run` does: settings and what to follow → a consumer that runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cdc.change import StreamView
+from cdc.errors import ConfigError, SinkUnavailable
+from cdc.observer import Observers
+from cdc.sequence import Stream
+from cdc.settings import Settings
+from consumers.kcl.consumer import run
+from consumers.kcl.gaps import Gaps
+from consumers.kcl.preparing import Preparing
+from consumers.kcl.shard import BatchFacts, Running, ShardPipeline, ShardSettings
+from consumers.kcl.source import Source, follow_kinesis, follow_stream, follow_tables
+from consumers.kcl.tuning import kcl_settings
+from consumers.service.service import service_of
+from consumers.status import StatusFile, tell
+from consumers.wiring import wire
+
+__all__ = ["Following", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What to follow: tables, one stream, or a Kinesis data stream."""
+
+    tables: tuple[str, ...] = ()
+    stream_arn: str | None = None
+    kinesis_stream_arn: str | None = None
+
+    @classmethod
+    def of(
+        cls, settings: Settings, tables: Sequence[str], stream_arn: str | None, kinesis_stream_arn: str | None
+    ) -> Following:
+        """What the arguments say, else the settings.
+
+        Raises:
+            ConfigError: nothing is named, or more than one kind, or an ARN is of something else.
+        """
+        if not (tables or stream_arn or kinesis_stream_arn):
+            tables = [name.strip() for name in (settings.tables or "").split(",") if name.strip()]
+            kinesis_stream_arn = settings.kinesis_stream_arn
+        if [bool(tables), bool(stream_arn), bool(kinesis_stream_arn)].count(True) != 1:
+            raise ConfigError(
+                "give --table or --stream-arn or --kinesis-stream-arn, one of the three",
+                remedy="cdc run --help; or set CDC_TABLES or CDC_KINESIS_STREAM_ARN.",
+            )
+        if stream_arn:
+            Stream.dynamodb(stream_arn)
+        if kinesis_stream_arn:
+            Stream.kinesis(kinesis_stream_arn, "")
+        return cls(tuple(tables), stream_arn, kinesis_stream_arn)
+
+    def source(self) -> Source:
+        """Look it up.
+
+        Raises:
+            ConfigError: it is not there, or AWS can't be asked.
+        """
+        if self.kinesis_stream_arn:
+            return follow_kinesis(self.kinesis_stream_arn)
+        return follow_stream(self.stream_arn) if self.stream_arn else follow_tables(self.tables)
+
+
+def serve(settings: Settings, following: Following, status: StatusFile) -> None:
+    """Follow until a signal; see `consumers.kcl.consumer.run`. Metrics and health are served where a port is set.
+
+    Raises:
+        ConfigError: the set-up is wrong.
+        SinkMisconfigured: a sink can't be used.
+        ConsumerFailed: a shard could not be handled; nothing of it is acknowledged.
+    """
+    running = Running()
+    service = service_of(settings, running)
+    observer = Observers((status, service.observer))
+    wiring = wire(settings, observer=observer)
+    if wiring.dead_letters is None:
+        raise ConfigError(
+            "the consumer has nowhere to keep records that can never be written", remedy="Set CDC_DEAD_LETTER_BUCKET."
+        )
+    region = _region()
+    lock = threading.Lock()
+
+    def prepare(stream: Stream, keys: Sequence[str], view: StreamView) -> None:
+        with lock:  # shards meet a table at the same time
+            wiring.prepare(stream, keys, view)
+
+    def pipeline_for() -> ShardPipeline:
+        return Preparing(wiring.pipeline(running.pause, age_limited=True), prepare, observer)
+
+    def observe(facts: BatchFacts) -> None:
+        status.batch(facts)
+        tell(observer, facts)
+
+    with service.serving(wiring):
+        source = following.source()
+        running.retention_seconds = source.retention_seconds
+        try:
+            source.prepare(wiring)
+        except SinkUnavailable as error:  # later it holds a shard; at the start it is most likely a wrong setting
+            raise ConfigError(error.message, remedy=error.remedy) from error
+        run(
+            kcl_settings(settings, region),
+            ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
+            source,
+            pipeline_for,
+            Gaps(running, wiring.dead_letters if settings.on_gap == "continue" else None),
+            running=running,
+            observe=observe,
+        )
+
+
+def _region() -> str:
+    import boto3
+
+    region = boto3.Session().region_name
+    if not region:
+        raise ConfigError("there is no AWS region", remedy="Set AWS_REGION.")
+    return region

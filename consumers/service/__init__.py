@@ -1,0 +1,1 @@
+"""The consumer's HTTP side: metrics for Prometheus, and health."""

@@ -1,0 +1,269 @@
+"""What both consumers promise alike: the same changes in, the same documents, archive and dead letters out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+import pytest
+
+from cdc.archive import read_archive
+from cdc.change import StreamView
+from cdc.dead_letters import S3DeadLetters
+from cdc.errors import ConfigError
+from cdc.mapping import Mappings, parse_mapping
+from cdc.sequence import Stream
+from cdc.settings import load_settings
+from cdc.sinks.indices import Targets
+from cdc.testing import (
+    SimulatedClock,
+    SimulatedEventSourceMapping,
+    SimulatedKcl,
+    SimulatedKinesis,
+    SimulatedOpenSearch,
+    SimulatedS3,
+    SimulatedShard,
+    SimulatedStop,
+    SimulatedTable,
+    SimulatedWorker,
+)
+from consumers.aws_lambda import respond
+from consumers.kcl.kinesis import KinesisStream
+from consumers.kcl.preparing import Preparing
+from consumers.kcl.shard import Running, ShardConsumer, ShardSettings
+from consumers.kcl.source import KinesisSource, Source, TableSource
+from consumers.kcl.streams import TableFacts
+from consumers.wiring import Wiring
+
+STREAMS = pytest.mark.parametrize("kind", ["simulated dynamodb streams", "simulated kinesis"])
+CONSUMERS = pytest.mark.parametrize("consumer", ["simulated lambda", "simulated kcl"])
+SETTINGS = load_settings(
+    {
+        "CDC_OPENSEARCH_ENDPOINT": "http://simulated",
+        "CDC_ARCHIVE_BUCKET": "archive",
+        "CDC_DEAD_LETTER_BUCKET": "letters",
+    }
+)
+MAPPING = """
+table: shop
+documents:
+  - {index: orders, where: {status: [{anything-but: draft}]}}
+  - {index: drafts, where: {status: [draft]}, on_remove: tombstone}
+"""
+DIGITS = 12345678901234567890123456789012345678
+
+
+@dataclass
+class Deployment:
+    """A table or its Kinesis stream, and servers of its own that one consumer writes to."""
+
+    kind: str
+    clock: SimulatedClock = field(default_factory=SimulatedClock)
+    chance: random.Random = field(default_factory=lambda: random.Random(3))  # noqa: S311  (no secret)
+    mapping: str = MAPPING
+    failure: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.server = SimulatedOpenSearch(self.clock, rejects=_refused)
+        self.s3 = SimulatedS3(self.clock)
+        self.table = SimulatedTable("shop", self.clock, self.chance, shards=2)
+        self.kinesis = SimulatedKinesis(self.clock, self.chance, disorder=0.0, duplicates=0.0)
+        self.table.listen(self.kinesis.deliver)
+
+    @property
+    def sharded(self) -> SimulatedTable | SimulatedKinesis:
+        return self.kinesis if "kinesis" in self.kind else self.table
+
+    @property
+    def source(self) -> Source:
+        if "kinesis" in self.kind:
+            return KinesisSource(KinesisStream(self.kinesis.arn, "shop", self.clock.utc(), 24))
+        stream = Stream.dynamodb(self.table.stream.arn)
+        return TableSource((TableFacts("shop", self.table.keys, (stream,), StreamView.NEW_AND_OLD_IMAGES),))
+
+    def wiring(self) -> Wiring:
+        """What a process is made of."""
+        return Wiring(
+            settings=SETTINGS,
+            mappings=Mappings((parse_mapping(self.mapping, source="shop.yml"),)),
+            functions=None,
+            opensearch=self.server,  # type: ignore[arg-type]
+            targets=Targets(),
+            archive_client=self.s3,  # type: ignore[arg-type]
+            dead_letters=S3DeadLetters(self.s3, "letters", at_once=1),  # type: ignore[arg-type]
+            items=self.table,
+            clock=self.clock,
+            now=self.clock,
+            sleep=self.clock.sleep,
+        )
+
+    def by_lambda(self) -> None:
+        """Invoke the handler until all is acknowledged."""
+        wiring = self.wiring()
+        mapping = SimulatedEventSourceMapping(
+            lambda event, context: respond(event, context, wiring),
+            self.sharded,
+            self.clock,
+            self.chance,
+            batch_size=7,
+        )
+        while mapping.step():
+            pass
+        self.acknowledged = mapping.drained and not mapping.on_failure and not mapping.lost
+
+    def by_kcl(self) -> None:
+        """Run a worker until all is acknowledged, or it failed."""
+        kcl = SimulatedKcl(self.sharded, [], self.clock, self.chance, max_batch=7)
+        wiring, source = self.wiring(), self.source
+        running = Running(stop=SimulatedStop(kcl.pause_now), clock=self.clock)
+
+        def shard(arn: str, shard_id: str, holds_lease: Callable[[], bool]) -> ShardConsumer:
+            return ShardConsumer(
+                shard=shard_id,
+                table=source.name(arn),
+                pipeline=Preparing(wiring.pipeline(kcl.pause_now), wiring.prepare),
+                read=source.reader(arn),
+                settings=ShardSettings(flush_seconds=5.0),
+                running=running,
+                holds_lease=holds_lease,
+                observe=lambda _facts: None,
+                clock=self.clock,
+                stream=arn,
+            )
+
+        kcl.start(SimulatedWorker("worker", shard))
+        while not kcl.finished and running.failure is None:
+            kcl.step()
+        self.acknowledged, self.failure = kcl.finished, running.failure
+
+    def consume(self, consumer: str) -> None:
+        """Let one of the two do its work."""
+        self.by_kcl() if "kcl" in consumer else self.by_lambda()
+
+    def out(self) -> dict[str, Any]:
+        """All that it made, with nothing that tells the two apart: when, in what wire shape, in which objects."""
+        archived = read_archive(self.s3, "archive", "cdc", "shop")  # type: ignore[arg-type]
+        letters = S3DeadLetters(self.s3, "letters")  # type: ignore[arg-type]
+        keys = letters.keys()
+        kept = [letter for key in keys if (letter := letters.read(key)) is not None]
+        return {
+            "documents": {index: self.server.documents(index) for index in ("orders", "drafts")},
+            "archive": sorted((one.identity, one.line) for one in archived),
+            "letters": sorted(
+                (one.table, one.sink, one.document, one.reason, one.operation, one.version, one.sequence, one.expired)
+                for one in kept
+            ),
+        }
+
+
+def _refused(source: Any) -> str | None:
+    return "mapper_parsing_exception" if "poison" in source else None
+
+
+def write(table: SimulatedTable) -> None:
+    """Inserts, changes, moves between indices, removals, expiry, values that are hard, and one the index refuses."""
+    for number in range(60):
+        key = (f"k{number % 9}", "x")
+        status = ("paid", "draft", "sent")[number % 3]
+        table.put(key, {"n": number, "status": status, "total": DIGITS, "tags": {"b", "a"}, "raw": b"\x00\x01"})
+        if number % 13 == 12:
+            table.delete(key)
+        if number % 17 == 16:
+            table.expire(key)
+        if number == 30:
+            table.put(("poisoned", "x"), {"poison": True, "status": "paid"})
+
+
+def unreadable(shard: SimulatedShard) -> None:
+    """Take the keys out of the shard's last record."""
+    last = shard.records[-1]
+    record, data = orjson.loads(orjson.dumps(last.record)), orjson.loads(last.payload)
+    record.get("dynamodb", {}).pop("Keys", None)
+    data["dynamodb"].pop("Keys")
+    if "kinesis" in record:
+        from base64 import b64encode
+
+        record["kinesis"]["data"] = b64encode(orjson.dumps(data)).decode()
+    shard.records[-1] = replace(last, record=record, data=orjson.dumps(data))
+
+
+@STREAMS
+def test_the_same_changes_make_the_same_documents_archive_and_dead_letters(kind: str) -> None:
+    made = []
+    for consumer in ("lambda", "kcl"):
+        deployment = Deployment(kind)
+        write(deployment.table)
+        unreadable(deployment.sharded.shards[0])
+        deployment.consume(consumer)
+        assert deployment.acknowledged
+        made.append(deployment.out())
+    by_lambda, by_kcl = made
+    assert by_kcl == by_lambda
+    assert len(by_kcl["letters"]) == 2
+
+
+@STREAMS
+@CONSUMERS
+def test_documents_and_archive_are_what_the_table_says(kind: str, consumer: str) -> None:
+    deployment = Deployment(kind)
+    write(deployment.table)
+    deployment.consume(consumer)
+    out, table = deployment.out(), deployment.table
+    standing = {f"{item['pk']['S']}|x": item for item in table.items.values() if "poison" not in item}
+    for index, statuses in (("orders", {"paid", "sent"}), ("drafts", {"draft"})):
+        numbers = {
+            id_: source["n"] for id_, (_, source) in out["documents"][index].items() if "_cdc_tombstone" not in source
+        }
+        wanted = {id_: int(item["n"]["N"]) for id_, item in standing.items() if item["status"]["S"] in statuses}
+        assert numbers == wanted
+    identities = [one.kinesis_identity if "kinesis" in kind else one.identity for one in table.history]
+    assert [identity for identity, _ in out["archive"]] == sorted(identities)
+    assert [letter[:4] for letter in out["letters"]] == [
+        ("shop", "opensearch", "orders/poisoned|x", "OpenSearch: 400 mapper_parsing_exception")
+    ]
+
+
+@STREAMS
+@CONSUMERS
+def test_everything_again_changes_nothing(kind: str, consumer: str) -> None:
+    deployment = Deployment(kind)
+    write(deployment.table)
+    deployment.consume(consumer)
+    first = deployment.out()
+    for again in ("lambda", "kcl"):
+        deployment.consume(again)
+        assert deployment.out() == first
+
+
+@STREAMS
+@CONSUMERS
+def test_a_sink_that_is_down_for_a_while_loses_nothing(kind: str, consumer: str) -> None:
+    whole, deployment = Deployment(kind), Deployment(kind)
+    write(whole.table)
+    whole.consume(consumer)
+    write(deployment.table)
+    deployment.wiring().prepare(
+        Stream.kinesis(deployment.kinesis.arn, "shop")
+        if "kinesis" in kind
+        else Stream.dynamodb(deployment.table.stream.arn),
+        deployment.table.keys,
+    )
+    deployment.server.restart(45.0)
+    deployment.consume(consumer)
+    assert deployment.acknowledged
+    assert deployment.out() == whole.out()
+
+
+@CONSUMERS
+def test_a_table_that_no_mapping_names_is_never_acknowledged(consumer: str) -> None:
+    deployment = Deployment("simulated kinesis", mapping=MAPPING.replace("table: shop", "table: another"))
+    write(deployment.table)
+    deployment.consume(consumer)
+    assert not deployment.acknowledged
+    if "kcl" in consumer:
+        assert isinstance(deployment.failure, ConfigError)
+        assert "'shop'" in deployment.failure.message
+    assert deployment.s3.puts == []
