@@ -8,7 +8,7 @@ from statistics import linear_regression, mean
 
 __all__ = ["FLAT_SHARE", "Sample", "Trend", "trend_of"]
 
-FLAT_SHARE = 0.05
+FLAT_SHARE = 0.02
 """How much of its mean a figure may grow by over the second half and still be flat: a heap breathes, a leak goes on."""
 
 

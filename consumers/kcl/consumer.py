@@ -87,40 +87,51 @@ def run(
             scheduler = make_scheduler(jpype, settings, source, retrieval, factory, names, gaps)
         except jpype.JException as error:
             raise refused(error, settings.application) from error
-        scheduler.start()
-        running.alive, running.unclaimed = lambda: scheduler.alive, scheduler.unclaimed
-        log.info("consuming as worker %s of application %s", settings.worker_id, settings.application)
-        while not running.stop.wait(0.2):
-            if not scheduler.alive:
-                running.fail(ConsumerFailed("the KCL's scheduler has ended by itself"))
-        _stop(scheduler, running, shard_settings.shutdown_seconds)
+        if not running.stop.is_set():
+            _follow(scheduler, settings, running, shard_settings.shutdown_seconds)
     if running.failure is not None:
         raise _translated(running.failure)
+
+
+def _follow(scheduler: Scheduler, settings: KclSettings, running: Running, budget_seconds: float) -> None:
+    scheduler.start()
+    running.alive, running.unclaimed = lambda: scheduler.alive, scheduler.unclaimed
+    log.info("consuming as worker %s of application %s", settings.worker_id, settings.application)
+    while not running.stop.wait(0.2):
+        if not scheduler.alive:
+            running.fail(ConsumerFailed("the KCL's scheduler has ended by itself"))
+    _stop(scheduler, running, budget_seconds)
 
 
 def _stop(scheduler: Scheduler, running: Running, budget_seconds: float) -> None:
     log.info("stopping: flush, checkpoint, give the leases up, within %g s", budget_seconds)
     left = max(budget_seconds - running.stopping_seconds(), 0.1)
     # a request that hangs, or a thread that waits for one, must not hold the end up: an orchestrator would kill us
-    overtime = threading.Timer(left + _OVERTIME_SECONDS, _end_at_once, (1,))
+    overtime = threading.Timer(left + _OVERTIME_SECONDS, _end_at_once, (running,))
     overtime.daemon = True
     overtime.start()
     if not scheduler.stop(left):
         log.warning("the stop took longer than %g s: unacknowledged records come again", budget_seconds)
 
 
-def _end_at_once(code: int) -> None:
+def _end_at_once(running: Running) -> None:
     sys.stderr.write("the stop's budget is used up: ending at once; unacknowledged records come again\n")
+    failure = None if running.failure is None else _translated(running.failure)
+    if failure is not None:
+        sys.stderr.write(f"error: {failure}\n")
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(2 if isinstance(failure, ConfigError | SinkMisconfigured) else 1)
 
 
 @contextmanager
 def _stopping_on_signals(running: Running) -> Iterator[Callable[[], None]]:
     """SIGTERM and SIGINT ask for a stop, a second one ends the process."""
 
+    signals: list[int] = []
+
     def stop(number: int, _frame: object) -> None:
-        if running.stop_asked_at is not None and running.failure is None:
+        signals.append(number)
+        if len(signals) > 1:
             sys.stderr.write("second signal: ending at once\n")
             sys.stderr.flush()
             os._exit(128 + number)
