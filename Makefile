@@ -9,8 +9,8 @@ help: ## show the targets
 demo: $(STAMP) ## a table's changes reach OpenSearch and S3 on this machine, judged (KEEP=1 leaves it running)
 	@$(BIN)/python -m local.demo $(if $(KEEP),--keep)
 
-test: $(STAMP) lint ## all checks and tests, on real servers (JOBS=3 at once)
-	$(BIN)/python -m pytest --numprocesses $(or $(JOBS),3) --dist loadfile
+test: $(STAMP) lint ## all checks and tests, on real servers (JOBS=4 at once)
+	$(BIN)/python -m pytest --numprocesses $(or $(JOBS),4) --dist worksteal
 
 simulate: $(STAMP) ## the whole product on simulated servers, with faults drawn from seeds (SEEDS=200 FIRST=today's SEED= EVENTS=)
 	@$(BIN)/python -m cdc.testing.simulate $(if $(SEED),--seed $(SEED) $(if $(EVENTS),--events $(EVENTS)),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)))

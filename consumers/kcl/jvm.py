@@ -17,6 +17,9 @@ __all__ = ["HeapUse", "end_process", "heap_use", "start_jvm"]
 _OPTIONS = (
     "-Xrs",  # signals are Python's
     "-Djava.awt.headless=true",
+    # a heap of this size is collected in milliseconds; G1 would let it grow to its limit first
+    "-XX:+UseSerialGC",
+    "-XX:MaxHeapFreeRatio=50",
     # with few cores the common pool is so small that reads of several shards wait for each other
     "-Djava.util.concurrent.ForkJoinPool.common.parallelism=8",
     "--enable-native-access=ALL-UNNAMED",
