@@ -161,7 +161,7 @@ class ShardConsumer:
             if not pending:
                 return
             if not self._wanted():
-                self._close()  # what is left comes again, to whoever holds the lease then
+                self._let_go()
                 return
             self._hold(_cause(outcomes[count]))
             self._flush(checkpoint)
@@ -245,7 +245,17 @@ class ShardConsumer:
         if self._flush_pipeline(self._wanted):
             self._checkpoint(checkpoint)
         else:
-            self._close()  # what is open stays so: a stop may still flush it, a lost lease drops it
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """What is left comes again, to whoever holds the lease then; what is open a stop may still flush.
+
+        Raises:
+            LeaseLost: and nothing of it may be written.
+        """
+        if not self._holds_lease():
+            raise LeaseLost
+        self._close()
 
     def _flush_pipeline(self, wanted: Callable[[], bool]) -> bool:
         """Try until all is durable; False if that was not wanted any more before."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,6 +146,25 @@ def test_a_held_shard_lets_go_when_the_lease_is_lost() -> None:
     shard.process(payloads(2), recorder.checkpoint)
     assert recorder.written == [1]
     assert recorder.checkpointed == []
+
+
+def test_a_lease_that_is_lost_in_the_middle_of_a_batch_is_said_and_drops_what_is_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    recorder = Recorder()
+
+    def losing(record: Record) -> Outcome:
+        recorder.held = _number(record) < 2
+        return Applied() if recorder.held else Deferred("the lease is gone")
+
+    recorder.answers = losing
+    shard = consumer(recorder)
+    shard.process(payloads(1, 2), recorder.checkpoint)
+    shard.lease_lost()
+    assert recorder.events[-1] == "close"
+    assert (recorder.open, recorder.checkpointed) == ([], [])
+    assert [record.getMessage() for record in caplog.records].count("shard-1: the lease is lost") == 1
 
 
 def test_a_stop_flushes_and_checkpoints_what_is_settled() -> None:
