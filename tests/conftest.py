@@ -21,8 +21,10 @@ NOT_REAL = ("[memory", "[simulated")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that talk to real servers carry the marker, by their folder; they run last. One that fails is run once more,
-    and the report says so: on a busy machine a server may start too late."""
+    """Tests that talk to real servers carry the marker, by their folder; they run last.
+
+    One that fails is run once more, and the report says so: on a busy machine a server may start too late.
+    """
     for item in items:
         if Path(item.path).parent.name in REAL and not any(name in item.name for name in NOT_REAL):
             item.add_marker(pytest.mark.integration)
