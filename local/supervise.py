@@ -40,13 +40,20 @@ def main() -> int:
     child = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)  # noqa: S603  (our own caller's command)
     process = psutil.Process(child.pid)
 
+    ending = threading.Event()
+
     def watch() -> None:
         while os.read(0, 4096):  # not sys.stdin: its lock would outlive this thread at exit
             pass
+        ending.set()
         end(process)
 
-    threading.Thread(target=watch, daemon=True).start()
-    return child.wait()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    status = child.wait()
+    if ending.is_set():  # what the command has started may not be ended yet
+        watcher.join()
+    return status
 
 
 if __name__ == "__main__":
