@@ -183,6 +183,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60.0
     shutdown_seconds: Annotated[float, Meta(gt=0, description="Consumer: the budget of an orderly stop.")] = 25.0
 
+    jvm_heap: Annotated[
+        str,
+        Meta(
+            pattern="^[1-9][0-9]*[mg]$",
+            description="Consumer: the JVM's heap, such as 512m, taken whole at the start. 256m does for a few shards.",
+        ),
+    ] = "512m"
+
     http_port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None,
         Meta(description="Consumer: the port of /metrics, /healthz and /readyz. Without it they are off."),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import linear_regression, mean
 
 __all__ = ["FLAT_SHARE", "Sample", "Trend", "trend_of"]
 
 FLAT_SHARE = 0.02
-"""How much of its mean a figure may grow by over the second half and still be flat: a heap breathes, a leak goes on."""
+"""How much of its mean the floor of a figure may grow by over the second half and still be flat."""
+_WINDOWS = 5
+"""The second half is cut into so many; the lowest of each is the floor: buffers breathe above it, a leak lifts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +21,15 @@ class Sample:
 
     seconds: float
     rss_mb: float
+    heap_mb: float
     threads: int
     files: int
 
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A figure over a soak; `grown` is what a straight line through the second half says it grew by there."""
+    """A figure over a soak; `grown` is what a straight line through the floor of the second half says it grew by
+    there."""
 
     first: float
     middle: float
@@ -50,7 +55,8 @@ def trend_of(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> Tr
     half = samples[len(samples) // 2 :]
     values = [float(figure(sample)) for sample in samples]
     seen = values[len(samples) // 2 :]
-    slope = linear_regression([sample.seconds for sample in half], seen).slope
+    floor = _floor(half, figure)
+    slope = linear_regression([sample.seconds for sample in floor], [float(figure(sample)) for sample in floor]).slope
     grown = slope * (half[-1].seconds - half[0].seconds)
     return Trend(
         first=values[0],
@@ -62,3 +68,9 @@ def trend_of(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> Tr
         an_hour=round(slope * 3600, 1),
         is_flat=grown <= FLAT_SHARE * mean(seen),
     )
+
+
+def _floor(samples: Sequence[Sample], figure: Callable[[Sample], float]) -> list[Sample]:
+    count = min(_WINDOWS, len(samples))
+    edges = [len(samples) * number // count for number in range(count + 1)]
+    return [min(samples[begin:end], key=figure) for begin, end in pairwise(edges)]

@@ -55,7 +55,7 @@ def run(
         ConsumerFailed: a shard could not be handled; nothing of it is acknowledged.
     """
     with sole_worker(settings.application, settings.worker_id), _stopping_on_signals(running) as install:
-        jpype = start_jvm(kcl_jars())
+        jpype = start_jvm(kcl_jars(), settings.jvm_heap)
         install()  # once more: the JVM's start replaces the handlers
         if running.stop.is_set():
             return

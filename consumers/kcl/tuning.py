@@ -72,6 +72,7 @@ class KclSettings:
     metrics_level: Literal["NONE", "SUMMARY", "DETAILED"] = "NONE"
     retrieval: Literal["polling", "fan_out"] = "polling"
     tuning: Mapping[str, int | bool] = field(default_factory=dict)
+    jvm_heap: str = "512m"
 
 
 def kcl_settings(settings: Settings, region: str) -> KclSettings:
@@ -86,6 +87,7 @@ def kcl_settings(settings: Settings, region: str) -> KclSettings:
         profile=settings.kcl_profile,
         max_records=settings.max_records,
         metrics_level=level,
+        jvm_heap=settings.jvm_heap,
         retrieval=settings.kinesis_retrieval,
         tuning={name: value for name, value in set_ones.items() if value is not None},
     )

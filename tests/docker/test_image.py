@@ -69,7 +69,7 @@ def test_its_java_starts_where_nothing_can_be_written_but_the_temporary_folder()
         "-c",
         "from consumers.kcl.artifacts import kcl_jars\n"
         "from consumers.kcl.jvm import start_jvm\n"
-        "print(start_jvm(kcl_jars()).JClass('java.lang.System').getProperty('java.version'))",
+        "print(start_jvm(kcl_jars(), '128m').JClass('java.lang.System').getProperty('java.version'))",
     )
     assert int(said.strip().split(".")[0]) >= 21
 

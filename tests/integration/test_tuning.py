@@ -14,7 +14,7 @@ from consumers.kcl.jvm import end_process, start_jvm
 from consumers.kcl.retrieval import sdk_client
 from consumers.kcl.tuning import KNOBS, KclSettings, apply_knobs
 
-jpype = start_jvm(kcl_jars())
+jpype = start_jvm(kcl_jars(), "256m")
 java = jpype.JClass
 dynamodb, cloudwatch, kinesis = (
     sdk_client(jpype, "eu-west-1", f"{name}AsyncClient", "NONE").build()

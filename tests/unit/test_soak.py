@@ -8,7 +8,7 @@ from local.soak_trend import Sample, trend_of
 
 
 def samples(*rss: float) -> list[Sample]:
-    return [Sample(5.0 * number, value, 40, 60) for number, value in enumerate(rss)]
+    return [Sample(5.0 * number, value, 90, 40, 60) for number, value in enumerate(rss)]
 
 
 def test_a_leak_is_growing() -> None:
@@ -21,6 +21,13 @@ def test_a_leak_is_growing() -> None:
 def test_a_heap_that_breathes_after_a_warm_up_is_flat() -> None:
     breathing = [100 + 5 * number for number in range(30)] + [250 + 10 * (number % 3) for number in range(30)]
     assert trend_of(samples(*breathing), lambda sample: sample.rss_mb).is_flat
+
+
+def test_buffers_that_fill_and_empty_above_a_steady_floor_are_flat() -> None:
+    sawtooth = [250 + 0.2 * number + 3 * (number % 12) for number in range(120)]
+    assert not trend_of(samples(*sawtooth), lambda sample: sample.rss_mb).is_flat
+    steady = [250 + (3 + number / 40) * (number % 12) for number in range(120)]
+    assert trend_of(samples(*steady), lambda sample: sample.rss_mb).is_flat
 
 
 def test_what_shrinks_is_flat() -> None:
