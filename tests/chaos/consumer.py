@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from local.demo.screen import Status
+from local.demo.traffic import make_table
 from local.process import ServerProcess, start
 from tests.chaos.world import World
 
@@ -18,21 +19,6 @@ __all__ = ["Consumer", "Deployment"]
 
 PATIENCE_SECONDS = 150.0
 """Longer than a fail-over of the KCL takes and than a busy machine needs for anything else."""
-
-
-def _make_table(world: World, name: str) -> str:
-    """A table with the keys pk and sk; its stream's ARN."""
-    description = world.client("dynamodb").create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )
-    return str(description["TableDescription"]["LatestStreamArn"])
 
 
 @dataclass
@@ -47,7 +33,7 @@ class Deployment:
     def make(cls, world: World) -> Deployment:
         """Table, bucket, mapping and a folder for logs."""
         name = f"chaos-{uuid4().hex[:8]}"
-        made = cls(world, name, [_make_table(world, name)])
+        made = cls(world, name, [make_table(world.client("dynamodb"), name)])
         world.client("s3").create_bucket(Bucket=name)
         made.folder.mkdir()
         (made.folder / "mapping.yml").write_text(f"table: {name}\ndocuments: [{{index: {name}}}]\n")
