@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from cdc.errors import ConfigError
 from consumers.kcl.gaps import Gap, Gaps, made_at
@@ -14,24 +16,44 @@ from consumers.kcl.retrieval import Retrieval
 __all__ = ["check_shards", "lease_table", "make_leases", "refused", "unclaimed"]
 
 _DENIED = re.compile(r"not authorized to perform: (\S+) on resource: (\S+)")
+_RACED = re.compile(r"still in use|being created|already exists")
+_RACE_SECONDS = 300.0
 _LISTED_AFTER_SECONDS = 6 * 3600.0
 """A shard that is younger may not be listed yet; the adapter waits as long before it calls a lease garbage."""
 
 
 def lease_table(leases: Any) -> Any:
-    """The LeaseRefresher of the lease table, which is made if it is not there.
+    """The LeaseRefresher of the lease table, which is made if it is not there; another worker that starts at the same
+    time may be making it.
 
     Raises:
         ConfigError: it does not become active.
     """
     refresher = leases.createLeaseRefresher()
-    refresher.createLeaseTableIfNotExists()
+    _made(refresher.createLeaseTableIfNotExists)
     if not refresher.waitUntilLeaseTableExists(1, 300):
         raise ConfigError("the lease table does not become active", remedy="Look at it in DynamoDB's console.")
-    refresher.createLeaseOwnerToLeaseKeyIndexIfNotExists()
+    _made(refresher.createLeaseOwnerToLeaseKeyIndexIfNotExists)
     if not refresher.waitUntilLeaseOwnerToLeaseKeyIndexExists(1, 300):
         raise ConfigError("the lease table's index does not become active", remedy="Look at it in DynamoDB's console.")
     return refresher
+
+
+def _made(make: Callable[[], Any]) -> None:
+    """The KCL looks whether it is there, and then makes it: in between another may have."""
+    Retrying(
+        retry=retry_if_exception(lambda error: any(map(_RACED.search, _causes(error)))),
+        wait=wait_fixed(1),
+        stop=stop_after_delay(_RACE_SECONDS),
+        reraise=True,
+    )(make)
+
+
+def _causes(error: Any) -> Iterator[str]:
+    """The messages of a Java exception and of what caused it."""
+    while error is not None:
+        yield str((error.getMessage() or "") if hasattr(error, "getMessage") else error)
+        error = error.getCause() if hasattr(error, "getCause") else None
 
 
 def make_leases(refresher: Any, configs: Sequence[Any], sync_manager: Callable[[Any], Any]) -> None:
@@ -87,18 +109,15 @@ def check_shards(
 
 def refused(error: Any, application: str) -> ConfigError:
     """What a Java exception from the lease table means: names action and resource where AWS denied one."""
-    cause: Any = error
     text = str(error)
-    while cause is not None:
-        found = _DENIED.search(str(cause.getMessage()))
-        if found:
+    for message in _causes(error):
+        if found := _DENIED.search(message):
             return ConfigError(
                 f"the lease table can't be used: not allowed to perform {found[1]} on {found[2]}",
                 remedy="Allow dynamodb:CreateTable, DescribeTable, UpdateTable, GetItem, PutItem, UpdateItem, "
                 f"DeleteItem, Query and Scan on the tables whose names begin with {application!r}, and their indices.",
             )
-        text = str(cause.getMessage() or text)
-        cause = cause.getCause()
+        text = message or text
     return ConfigError(
         f"the KCL can't use its lease table {application!r}: {text:.300}",
         remedy="Check AWS_REGION and AWS_ENDPOINT_URL, and that DynamoDB answers.",
