@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -27,6 +28,9 @@ __all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
+_COLLECT = (50_000, 20, 100)
+"""When Python looks for cycles: a batch of records is tens of thousands of objects that live until it is written, and
+there are none among them. By Python's own thresholds that looking is a fifth of a batch's time."""
 _OVERTIME_SECONDS = 3.0
 """What a stop may take beyond its budget before the process ends all the same."""
 
@@ -59,6 +63,7 @@ def run(
         install()  # once more: the JVM's start replaces the handlers
         if running.stop.is_set():
             return
+        gc.set_threshold(*_COLLECT)
         names = StreamNames()
 
         def shard(arn: str, shard_id: str, lease_key: str) -> ShardConsumer:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from consumers.kcl.crossing import Crossing, virtual
+from consumers.kcl.fetcher import written_once
 from consumers.kcl.gaps import Gaps
 from consumers.kcl.guard import guarded
+from consumers.kcl.pace import make_pace
 from consumers.kcl.retrieval import sdk_client
 from consumers.kcl.shard import Payload
 from consumers.kcl.streams import shards_of_stream
@@ -37,6 +41,14 @@ class DynamoDBStreams:
         self._schedulers = java(f"{_ADAPTER}StreamsSchedulerFactory")
         keep = "software.amazon.kinesis.processor.FormerStreamsLeasesDeletionStrategy$NoLeaseDeletionStrategy"
         self._keep_leases = java(keep)()
+        self._pace = make_pace(jpype, java(f"{_ADAPTER}DynamoDBStreamsSleepTimeController")(), settings.max_records)
+        buffer = java("java.nio.ByteBuffer").class_
+        self._written_once = partial(written_once, jpype)
+        self._data = Crossing(
+            jpype,
+            virtual(jpype, "software.amazon.kinesis.retrieval.KinesisClientRecord", "data", buffer),
+            virtual(jpype, "java.nio.ByteBuffer", "array", jpype.JArray(jpype.JByte).class_),
+        )
 
     def config(self, arn: str, position: Any) -> Any:
         """See `Retrieval.config`."""
@@ -63,7 +75,7 @@ class DynamoDBStreams:
 
     def scheduler(self, configs: Mapping[str, Any]) -> Any:
         """See `Retrieval.scheduler`."""
-        return self._schedulers.createScheduler(
+        scheduler = self._schedulers.createScheduler(
             configs["checkpoint"],
             configs["coordinator"],
             configs["lease"],
@@ -73,10 +85,14 @@ class DynamoDBStreams:
             configs["retrieval"],
             self.client,
         )
+        polling = configs["retrieval"].retrievalSpecificConfig()  # into which the factory put its own
+        polling.sleepTimeController(self._pace)
+        polling.dataFetcherProvider(self._written_once(polling.dataFetcherProvider()))
+        return scheduler
 
     def payloads(self, records: Any) -> list[Payload]:
         """See `Retrieval.payloads`. The sequence number is in the data: to ask Java for it would cost as much again."""
-        return [Payload(bytes(record.data().array())) for record in records]
+        return [Payload(bytes(data)) for data in self._data.each(records)]
 
     def shards(self, arn: str) -> Sequence[str] | None:
         """See `Retrieval.shards`."""

@@ -11,6 +11,7 @@ from typing import Any
 from cdc.errors import CdcError
 from cdc.sequence import Stream
 from consumers.kcl.gaps import Gap, Gaps
+from consumers.kcl.jvm import called
 
 __all__ = ["guarded"]
 
@@ -36,7 +37,7 @@ def guarded(jpype: Any, client: Any, gaps: Gaps) -> Any:
 
     @jpype.JImplements("software.amazon.awssdk.services.dynamodb.streams.DynamoDbStreamsClient")
     class Guarded:
-        @jpype.JOverride
+        @called
         def getShardIterator(self, request: Any) -> Any:  # noqa: N802  (Java's name)
             try:
                 return client.getShardIterator(request)
@@ -50,7 +51,7 @@ def guarded(jpype: Any, client: Any, gaps: Gaps) -> Any:
                 oldest = request.toBuilder().shardIteratorType(kinds.TRIM_HORIZON).sequenceNumber(None).build()
                 return client.getShardIterator(oldest)
 
-        @jpype.JOverride
+        @called
         def getRecords(self, request: Any) -> Any:  # noqa: N802  (Java's name)
             try:
                 return client.getRecords(request)
@@ -59,19 +60,19 @@ def guarded(jpype: Any, client: Any, gaps: Gaps) -> Any:
                 builder = expired.builder().message("the iterator leads to what is gone")
                 raise builder.awsErrorDetails(error.awsErrorDetails()).statusCode(400).build() from None
 
-        @jpype.JOverride
+        @called
         def describeStream(self, request: Any) -> Any:  # noqa: N802  (Java's name)
             return client.describeStream(request)
 
-        @jpype.JOverride
+        @called
         def listStreams(self, *request: Any) -> Any:  # noqa: N802  (Java's name)
             return client.listStreams(*request)
 
-        @jpype.JOverride
+        @called
         def serviceName(self) -> Any:  # noqa: N802  (Java's name)
             return client.serviceName()
 
-        @jpype.JOverride
+        @called
         def close(self) -> None:
             client.close()
 

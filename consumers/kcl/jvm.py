@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from cdc.errors import ConfigError
 
-__all__ = ["HeapUse", "end_process", "heap_use", "start_jvm"]
+__all__ = ["HeapUse", "called", "end_process", "heap_use", "start_jvm"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _OPTIONS = (
     "-Xrs",  # signals are Python's
@@ -85,6 +91,29 @@ def heap_use() -> HeapUse | None:
     return HeapUse(int(runtime.totalMemory() - runtime.freeMemory()), int(runtime.maxMemory()))
 
 
+def called(method: Callable[P, R]) -> Callable[P, R]:
+    """A method that Java calls, instead of `jpype.JOverride` alone: Python's state of the calling thread stays until
+    the thread ends.
+
+    Otherwise each call from Java makes that state anew, and JPype (1.7.1) keeps a type for every state that it has
+    seen: a kilobyte a call, for ever.
+    """
+    import jpype
+
+    @wraps(method)
+    def attached(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not hasattr(_attached, "since"):
+            ctypes.pythonapi.PyGILState_Ensure()
+            _attached.since = True
+        return method(*args, **kwargs)
+
+    overrides: Callable[P, R] = jpype.JOverride(attached)
+    return overrides
+
+
+_attached = threading.local()
+
+
 def end_process(code: int) -> None:
     """End the process without Python's own tidying up; do nothing where no JVM was started.
 
@@ -107,7 +136,7 @@ def _route_logging(jpype: Any) -> None:
 
     @jpype.JImplements("java.util.logging.Filter")
     class ToPython:
-        @jpype.JOverride
+        @called
         def isLoggable(self, record: Any) -> bool:  # noqa: N802  (Java's name)
             _log(
                 str(record.getLoggerName()),

@@ -11,6 +11,8 @@ from typing import Any
 
 from cdc.errors import ConfigError
 from cdc.sequence import Stream
+from consumers.kcl.crossing import Crossing, static, virtual
+from consumers.kcl.pace import make_pace
 from consumers.kcl.retrieval import endpoint_of, sdk_client
 from consumers.kcl.shard import Payload
 from consumers.kcl.streams import client_of
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 _KINESIS = "software.amazon.kinesis."
 _PAGES = 20
+_LEAST_MILLIS = 400
+"""From read to read of a shard that is behind: half of the five reads a second that all consumers of it share (Amazon
+Kinesis Data Streams Developer Guide, "Quotas and limits")."""
 _HORIZON_SECONDS = 3600.0
 """How much younger than the retention a record may be that is the oldest of a shard that goes on losing records."""
 
@@ -141,7 +146,16 @@ class KinesisStreams:
             self.client = builder.httpClientBuilder(netty.protocol(http11)).build()
         else:
             self.client = java(f"{_KINESIS}common.KinesisClientUtil").createKinesisAsyncClient(builder)
-        self._bytes = java("software.amazon.awssdk.utils.BinaryUtils").copyBytesFrom
+        octets, buffer = jpype.JArray(jpype.JByte).class_, java("java.nio.ByteBuffer").class_
+        record = "software.amazon.kinesis.retrieval.KinesisClientRecord"
+        self._data = Crossing(
+            jpype,
+            virtual(jpype, record, "data", buffer),
+            static(jpype, "software.amazon.awssdk.utils.BinaryUtils", "copyBytesFrom", octets, buffer),
+        )
+        self._sequence = Crossing(jpype, virtual(jpype, record, "sequenceNumber", java("java.lang.String").class_))
+        usual = java(f"{_KINESIS}retrieval.polling.KinesisSleepTimeController")()
+        self._pace = make_pace(jpype, usual, settings.max_records, _LEAST_MILLIS)
 
     def config(self, arn: str, position: Any) -> Any:
         """See `Retrieval.config`."""
@@ -160,9 +174,8 @@ class KinesisStreams:
         if self._settings.retrieval == "fan_out":
             config = self._java(f"{_KINESIS}retrieval.fanout.FanOutConfig")(self.client)
             return config.applicationName(self._settings.application)
-        return self._java(f"{_KINESIS}retrieval.polling.PollingConfig")(self.client).maxRecords(
-            self._settings.max_records
-        )
+        polling = self._java(f"{_KINESIS}retrieval.polling.PollingConfig")(self.client)
+        return polling.maxRecords(self._settings.max_records).sleepTimeController(self._pace)
 
     def leases(self, lease: Any, retrieval: Any) -> Any:
         """See `Retrieval.leases`."""
@@ -181,7 +194,8 @@ class KinesisStreams:
 
     def payloads(self, records: Any) -> list[Payload]:
         """See `Retrieval.payloads`."""
-        return [Payload(bytes(self._bytes(record.data())), str(record.sequenceNumber())) for record in records]
+        found = zip(self._data.each(records), self._sequence.each(records), strict=True)
+        return [Payload(bytes(data), str(sequence)) for data, sequence in found]
 
     def shards(self, arn: str) -> Sequence[str] | None:
         """See `Retrieval.shards`."""

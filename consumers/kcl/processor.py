@@ -10,6 +10,7 @@ import tenacity
 
 from cdc.errors import ConfigError
 from cdc.sequence import SequenceNumber
+from consumers.kcl.jvm import called
 from consumers.kcl.retrieval import Retrieval
 from consumers.kcl.running import Running
 from consumers.kcl.shard import Checkpoint, LeaseLost, ShardConsumer
@@ -43,7 +44,7 @@ def make_factory(
             self._stream_name = stream_name
             self._shard: ShardConsumer | None = None
 
-        @jpype.JOverride
+        @called
         def initialize(self, given: Any) -> None:
             shard = str(given.shardId())
             try:
@@ -60,7 +61,7 @@ def make_factory(
                 )
             return arn
 
-        @jpype.JOverride
+        @called
         def processRecords(self, given: Any) -> None:  # noqa: N802  (Java's name)
             if self._shard is None:
                 return
@@ -74,24 +75,24 @@ def make_factory(
             checkpoint = _checkpoint(jpype, given.checkpointer(), patient)
             self._shard.process(payloads, checkpoint, int(behind) if behind is not None else 0)
 
-        @jpype.JOverride
+        @called
         def leaseLost(self, _given: Any) -> None:  # noqa: N802  (Java's name)
             if self._shard is not None:
                 self._shard.lease_lost()
 
-        @jpype.JOverride
+        @called
         def shardEnded(self, given: Any) -> None:  # noqa: N802  (Java's name)
             if self._shard is not None:
                 self._shard.shard_ended(_checkpoint(jpype, given.checkpointer(), patient))
 
-        @jpype.JOverride
+        @called
         def shutdownRequested(self, given: Any) -> None:  # noqa: N802  (Java's name)
             if self._shard is not None:
                 self._shard.shutdown_requested(_checkpoint(jpype, given.checkpointer(), patient))
 
     @jpype.JImplements("software.amazon.kinesis.processor.ShardRecordProcessorFactory")
     class Factory:
-        @jpype.JOverride
+        @called
         def shardRecordProcessor(self, *stream: Any) -> Any:  # noqa: N802  (Java's name)
             # asked without a stream, the factory only shows what its processors are
             processor = Processor(str(stream[0].serialize()) if stream else "")

@@ -14,7 +14,7 @@ from cdc.deadline import Clock, Deadline
 from cdc.errors import SinkUnavailable
 from cdc.outcome import Deferred, Outcome, leading_settled
 from cdc.sequence import SequenceNumber
-from cdc.sources import Record
+from cdc.sources import Record, size_bytes_of
 from consumers.kcl.running import Running, ShardStatus
 
 __all__ = [
@@ -94,6 +94,8 @@ class BatchFacts:
     """How many changes, by table and operation."""
     seconds: float = 0.0
     """How long this took, since the batch came or its last part was settled."""
+    size_bytes: int = 0
+    """Of the records, as the stream has them."""
 
 
 class ShardConsumer:
@@ -187,6 +189,7 @@ class ShardConsumer:
                 stream=self.status.stream,
                 changes=Counter((change.table, change.operation.value) for change in changes),
                 seconds=seconds,
+                size_bytes=sum(map(size_bytes_of, records)),
             )
         )
 

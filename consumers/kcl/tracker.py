@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from consumers.kcl.jvm import called
 from consumers.kcl.retrieval import Retrieval
 
 __all__ = ["StreamNames", "make_tracker"]
@@ -47,7 +48,7 @@ def make_tracker(jpype: Any, streams: Callable[[], Sequence[str]], names: Stream
 
     @jpype.JImplements(f"{_KINESIS}processor.MultiStreamTracker")
     class Tracker:
-        @jpype.JOverride
+        @called
         def streamConfigList(self) -> Any:  # noqa: N802  (Java's name)
             found = java("java.util.ArrayList")()
             for arn in streams():
@@ -56,19 +57,19 @@ def make_tracker(jpype: Any, streams: Callable[[], Sequence[str]], names: Stream
                 found.add(config)
             return found
 
-        @jpype.JOverride
+        @called
         def formerStreamsLeasesDeletionStrategy(self) -> Any:  # noqa: N802  (Java's name)
             return keep_leases
 
-        @jpype.JOverride
+        @called
         def isMultiStream(self) -> bool:  # noqa: N802  (Java's name)
             return True
 
-        @jpype.JOverride
+        @called
         def orphanedStreamInitialPositionInStream(self) -> Any:  # noqa: N802  (Java's name)
             return oldest
 
-        @jpype.JOverride
+        @called
         def createStreamConfig(self, identifier: Any) -> Any:  # noqa: N802  (Java's name)
             """Of a stream that another worker's lease names: it may know a new one earlier than this one does."""
             config = java(f"{_KINESIS}common.StreamConfig")(identifier, oldest)
