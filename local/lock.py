@@ -15,6 +15,7 @@ LOCKS = {
     ROOT / "deploy/kcl/pom.xml": ROOT / "consumers/kcl/kcl.lock",
     ROOT / "local/poms/dynamodb-local.xml": ROOT / "local/dynamodb-local.lock",
     ROOT / "local/poms/opensearch.xml": ROOT / "local/opensearch.lock",
+    ROOT / "benchmarks/java/pom.xml": ROOT / "benchmarks/java/compiler.lock",
 }
 _LINE = re.compile(r"\s+([\w.\-]+):([\w.\-]+):([\w\-]+):(?:([\w.\-]+):)?([\w.\-]+):(?:compile|runtime)\b.*?:(/.*\S)")
 
