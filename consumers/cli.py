@@ -13,7 +13,9 @@ import typer
 from cdc.errors import CdcError, ConfigError, SinkMisconfigured
 from cdc.logs import configure_logging
 from cdc.settings import describe, load_settings
+from consumers.cost import print_cost
 from consumers.dead_letters_cli import dead_letters_app
+from consumers.mappings_cli import mappings_app
 from consumers.tombstones_cli import tombstones_app
 
 __all__ = ["main"]
@@ -24,12 +26,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-mappings_app = typer.Typer(help="Check mapping files, and try them on items.", no_args_is_help=True)
 archive_app = typer.Typer(help="Read the archive back, each change once.", no_args_is_help=True)
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")
 app.add_typer(dead_letters_app, name="dead-letters")
+app.command("cost", epilog="Example: cdc cost --duration-ms 180 --batch 500 --rate 1000")(print_cost)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -94,50 +96,6 @@ def print_settings(as_json: Json = False) -> None:
     for setting in settings:
         table.add_row(setting["name"], setting["default"], setting["meaning"])
     Console().print(table)
-
-
-@mappings_app.command("check", epilog="Example: cdc mappings check mappings/shop.yml")
-def check_mappings(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders; default: mappings")] = None,
-    as_json: Json = False,
-) -> None:
-    """Name every fault of mapping files, with file and field."""
-    from cdc.trial import problems_of
-
-    count, problems = problems_of(files or [Path("mappings")])
-    if as_json:
-        print(json.dumps({"files": count, "problems": problems}, indent=2))
-    else:
-        for problem in problems:
-            print(problem, file=sys.stderr)
-        if not problems:
-            print(f"{count} mapping file{'s' if count != 1 else ''}: no problem")
-    if problems:
-        raise typer.Exit(2)
-
-
-@mappings_app.command("try", epilog="Example: cdc mappings try mappings/shop.yml --item item.json --keys pk,sk")
-def try_mapping(
-    file: Annotated[Path, typer.Argument(help="A mapping file.")],
-    item: Annotated[Path, typer.Option(help="An item: plain JSON, or DynamoDB JSON.")],
-    keys: Annotated[str, typer.Option(help="The table's key attributes.")] = "pk,sk",
-    as_json: Json = False,
-) -> None:
-    """Show which documents an item becomes, with their ids."""
-    from cdc.trial import documents_of_item
-
-    documents = documents_of_item(file, item, tuple(name.strip() for name in keys.split(",")))
-    if as_json:
-        print(json.dumps(documents, indent=2, ensure_ascii=False))
-        return
-    if not documents:
-        print("no document takes this item")
-    for document in documents:
-        print(
-            f"{document['index']}  _id={document['id']}"
-            + (f"  routing={document['routing']}" if document["routing"] else "")
-        )
-        print(document["source"])
 
 
 @archive_app.command("cat", epilog="Example: cdc archive cat --table shop | head -1")
