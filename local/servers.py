@@ -32,8 +32,8 @@ class Servers:
 
 
 @contextmanager
-def running(progress: Progress) -> Iterator[Servers]:
-    """LocalStack and OpenSearch, and the KCL's jars fetched; all of it gone afterwards, but for the cache.
+def running(progress: Progress, also: Callable[[Progress], object] = kcl_jars) -> Iterator[Servers]:
+    """LocalStack and OpenSearch, and what `also` installs beside them; all of it gone afterwards, but for the cache.
 
     Raises:
         ConfigError: something can't be installed.
@@ -42,8 +42,8 @@ def running(progress: Progress) -> Iterator[Servers]:
     with ThreadPoolExecutor(3, thread_name_prefix="install") as pool:
         stack = pool.submit(install_localstack, progress)
         search = pool.submit(install_opensearch, progress)
-        jars = pool.submit(kcl_jars, progress)
-    jars.result()
+        third = pool.submit(also, progress)
+    third.result()
     with TemporaryDirectory(prefix="dynamodb-cdc-", ignore_cleanup_errors=True) as folder, ExitStack() as started:
         run = Path(folder)
         localstack = launch_localstack(run, *stack.result())

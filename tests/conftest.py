@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -14,6 +18,8 @@ from local.servers import Servers, running
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
+
+    from local.emulator import LambdaFunction
 
 REAL = ("integration", "contract", "chaos")
 NOT_REAL = ("[memory", "[simulated")
@@ -37,6 +43,44 @@ def servers() -> Iterator[Servers]:
     """LocalStack and OpenSearch."""
     with running(lambda _text, _done, _total: None) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def lambda_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Lambda function's zip for this machine, built once, whichever of pytest's processes asks first."""
+    from local.lambda_here import build_here
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with (shared / "lambda-package.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = list(shared.glob("lambda-package/*.zip"))
+        return built[0] if built else build_here(shared / "lambda-package")
+
+
+@pytest.fixture(scope="session")
+def in_lambda(
+    servers: Servers, lambda_package: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., LambdaFunction]]:
+    """Starts the package in Lambda's own runtime, on the servers: `(handler, environment, timeout_seconds)`."""
+    from local.emulator import install_emulator, launch_function
+
+    if sys.platform != "linux":
+        pytest.skip("NOT TESTED: Lambda's emulator runs on Linux only")
+    runtime = install_emulator(lambda _text, _done, _total: None)
+    with ExitStack() as started:
+
+        def launch(handler: str, environment: Mapping[str, str], timeout_seconds: int = 30) -> LambdaFunction:
+            run = tmp_path_factory.mktemp("function")
+            everything = {**servers.environment(), **environment}
+            function = launch_function(
+                run, runtime, lambda_package, handler, everything, timeout_seconds=timeout_seconds
+            )
+            started.callback(function.stop)
+            return function
+
+        yield launch
 
 
 @pytest.fixture

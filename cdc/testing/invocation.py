@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from cdc.testing.clock import SimulatedClock
-from cdc.testing.stream import ShardRecord, SimulatedShard
+from cdc.testing.stream import ShardRecord
 
-__all__ = ["SimulatedContext", "failure_record", "lowest_failed"]
+__all__ = ["FailedShard", "SimulatedContext", "failure_record", "lowest_failed"]
+
+
+class FailedShard(Protocol):
+    """Where a batch came from."""
+
+    @property
+    def stream_arn(self) -> str:
+        """The stream's."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """The shard's name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +61,7 @@ def lowest_failed(answer: Any, sequences: Sequence[str]) -> int | None:
 
 
 def failure_record(
-    shard: SimulatedShard,
+    shard: FailedShard,
     batch: Sequence[ShardRecord],
     *,
     condition: str,

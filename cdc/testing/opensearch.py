@@ -99,8 +99,8 @@ class SimulatedOpenSearch:
         asked = operations(body.encode() if isinstance(body, str) else body)
         if kind is None:
             return self._answer(self._apply_all(asked))
-        timeout_seconds = float({**(params or {}), **options}.get("request_timeout", self._cluster.timeout_seconds))
-        return self._faulty(kind, asked, timeout_seconds)
+        timeout = {**(params or {}), **options}.get("request_timeout", self._cluster.timeout_seconds)
+        return self._faulty(kind, asked, float(getattr(timeout, "total", timeout)))  # a number, or urllib3's Timeout
 
     def _faulty(self, kind: str, asked: list[Operation], timeout_seconds: float) -> dict[str, Any]:
         clock, faults = self._cluster.clock, self._cluster.faults

@@ -66,6 +66,7 @@ class World:
                 "CDC_DEAD_LETTER_BUCKET": LETTERS,
                 "CDC_OPENSEARCH_TIMEOUT_SECONDS": "10",
                 "CDC_BULK_COUNT": "7",
+                "CDC_BULKS_IN_FLIGHT": "1",  # threads would end in another order each time
             }
         )
         self._callers: list[Caller] = []

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -21,10 +20,12 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cdc.errors import CdcError
+from consumers.kcl.artifacts import kcl_jars
+from local.demo.consumer import MAPPING, Consumer, KclConsumer, LambdaConsumer
 from local.demo.judge import Verdict, judge, read_stream
-from local.demo.screen import Differences, Status, console, line, picture
+from local.demo.screen import Differences, console, line, picture
 from local.demo.traffic import TABLE, Traffic, make_table
-from local.process import ServerProcess, start
+from local.emulator import install_emulator
 from local.servers import Servers, running
 
 LAKE, LETTERS = "lake", "dead-letters"
@@ -35,14 +36,16 @@ def main() -> int:
     """Run the demo; 0 if everything was equal in the end."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long changes are written")
+    parser.add_argument("--consumer", choices=("kcl", "lambda"), default="kcl", help="who follows the table")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the shell has it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     out = console()
     try:
-        with _progress(out) as progress, running(progress) as servers:
-            return _demo(out, servers, options.seconds, keep=options.keep)
+        also = install_emulator if options.consumer == "lambda" else kcl_jars
+        with _progress(out, options.consumer) as progress, running(progress, also) as servers:
+            return _demo(out, servers, options.seconds, options.consumer, keep=options.keep)
     except KeyboardInterrupt:
         out.print("stopped")
         sys.stdout.flush()
@@ -53,7 +56,7 @@ def main() -> int:
 
 
 @contextmanager
-def _progress(out: Console) -> Iterator[Any]:
+def _progress(out: Console, consumer: str) -> Iterator[Any]:
     """Downloads as bars at a terminal, as a line each elsewhere."""
     bars = Progress(
         TextColumn("{task.description:32}"),
@@ -70,7 +73,8 @@ def _progress(out: Console) -> Iterator[Any]:
             tasks[total] = bars.add_task(text, total=total)
         bars.update(tasks[total], completed=done, description=text[:32])
 
-    out.print("LocalStack, OpenSearch and the KCL: fetching what the cache lacks, starting …")
+    third = "Lambda's runtime" if consumer == "lambda" else "the KCL"
+    out.print(f"LocalStack, OpenSearch and {third}: fetching what the cache lacks, starting …")
     if not out.is_terminal:
         yield lambda text, done, total: print(f"  {text}", flush=True) if done in (0, total) else None
         return
@@ -81,15 +85,11 @@ def _progress(out: Console) -> Iterator[Any]:
         bars.stop()
 
 
-def _demo(out: Console, servers: Servers, seconds: float, *, keep: bool) -> int:
+def _demo(out: Console, servers: Servers, seconds: float, kind: str, *, keep: bool) -> int:
     environment = {
         **servers.environment(),
-        "CDC_MAPPINGS": str(Path(__file__).parent.parent.parent / "mappings" / "shop.yml"),
         "CDC_ARCHIVE_BUCKET": LAKE,
         "CDC_DEAD_LETTER_BUCKET": LETTERS,
-        "CDC_KCL_PROFILE": "local",
-        "CDC_FLUSH_SECONDS": "2",
-        "CDC_WORKER_ID": f"demo-{os.getpid()}",
     }
     os.environ.update(servers.localstack.environment())
     clients: dict[str, Any] = {
@@ -99,31 +99,26 @@ def _demo(out: Console, servers: Servers, seconds: float, *, keep: bool) -> int:
     stream_arn = make_table(clients["dynamodb"])
     for bucket in (LAKE, LETTERS):
         clients["s3"].create_bucket(Bucket=bucket)
-    status_file = servers.run / "status.jsonl"
-    consumer = start(
-        "the consumer",
-        [sys.executable, "-m", "consumers.cli", "run", "--table", TABLE, "--status-file", str(status_file)],
-        environment,
-        servers.run,
-        servers.run / "consumer.log",
-    )
+    consumer: Consumer
+    if kind == "lambda":
+        consumer = LambdaConsumer(environment, servers, clients["dynamodbstreams"], stream_arn)
+    else:
+        consumer = KclConsumer(environment, servers)
     try:
-        _watch(out, clients, consumer, stream_arn, status_file, seconds)
-        verdict = _verdict(out, clients, consumer, servers, stream_arn, status_file)
+        _watch(out, clients, consumer, stream_arn, seconds)
+        verdict = _verdict(out, clients, consumer, servers, stream_arn)
         _show(out, clients, servers, verdict)
         if keep:
-            _keep(out, environment, servers)
+            _keep(out, {**environment, "CDC_MAPPINGS": str(MAPPING)}, servers)
         return 0 if verdict.is_good else 1
     finally:
         consumer.stop()
 
 
-def _watch(
-    out: Console, clients: dict[str, Any], consumer: ServerProcess, stream_arn: str, status_file: Path, seconds: float
-) -> None:
+def _watch(out: Console, clients: dict[str, Any], consumer: Consumer, stream_arn: str, seconds: float) -> None:
     """Write, and show what becomes of it."""
-    consumer.wait_until(lambda: "consuming as worker" in consumer.tail(), 120)
-    out.print(f"the table [bold]{TABLE}[/bold] is written for {seconds:.0f} s; `cdc run --table {TABLE}` follows it")
+    consumer.await_ready()
+    out.print(f"the table [bold]{TABLE}[/bold] is written for {seconds:.0f} s; {consumer.path}")
     traffic = Traffic(clients["dynamodb"], seconds)
     differences = Differences(clients["dynamodbstreams"], stream_arn)
     differences.start()
@@ -133,29 +128,26 @@ def _watch(
         with Live(console=out, refresh_per_second=4) as live:
             shown = 0.0
             while wait(writers, 0.25).not_done:
-                elapsed, status = time.monotonic() - began, Status.read(status_file)
+                elapsed, status = time.monotonic() - began, consumer.status()
                 if out.is_terminal:
                     live.update(picture(elapsed, traffic.written, status, differences))
                 elif elapsed - shown > 4:
                     shown = elapsed
                     print(line(elapsed, traffic.written, status), flush=True)
-                if consumer.supervisor.poll() is not None:
-                    consumer.wait_until(lambda: False, 1)  # says why it has ended
+                consumer.check()
     finally:
         traffic.stop.set()
         differences.stop.set()
     for writer in writers:
         writer.result()
-    out.print(picture(time.monotonic() - began, traffic.written, Status.read(status_file), differences))
+    out.print(picture(time.monotonic() - began, traffic.written, consumer.status(), differences))
 
 
-def _verdict(
-    out: Console, clients: dict[str, Any], consumer: ServerProcess, servers: Servers, stream_arn: str, status_file: Path
-) -> Verdict:
+def _verdict(out: Console, clients: dict[str, Any], consumer: Consumer, servers: Servers, stream_arn: str) -> Verdict:
     """Wait until the consumer has settled as many records as the stream holds, and its archive is flushed; judge."""
     records = read_stream(clients["dynamodbstreams"], stream_arn)
     out.print(f"the writers have stopped; {len(records)} changes are in the stream; waiting until all are settled …")
-    consumer.wait_until(lambda: Status.read(status_file).settled >= len(records), _DRAIN_SECONDS)
+    consumer.await_settled(len(records), _DRAIN_SECONDS)
     until = time.monotonic() + 30
     while True:
         verdict = judge(

@@ -69,7 +69,7 @@ class Differences:
         while iterator and not self.stop.wait(1.0):
             page = self.client.get_records(ShardIterator=iterator, Limit=200)
             for record in page["Records"][-_SHOWN:]:
-                change = change_from_stream_record(record, stream)
+                change = change_from_stream_record(dict(record), stream)
                 for path, difference in list(change.differences().items())[:1]:
                     name = ".".join(map(str, path))
                     self.last.append(f"{change.operation:7} {change.keys['sk']:24} {name} {_shown(difference)}")
@@ -104,7 +104,7 @@ def line(seconds: float, written: int, status: Status) -> str:
     """The same where there is no terminal."""
     counts = ", ".join(f"{count} {name}" for name, count in sorted(status.indexed.items()))
     behind = max(0, written - status.settled)
-    return f"{seconds:4.0f} s: {written} written; {counts or 'nothing settled yet'}; lag {behind} changes"
+    return f"{seconds:4.0f} s: {written} written; {counts or f'{status.settled} settled'}; lag {behind} changes"
 
 
 def console() -> Console:

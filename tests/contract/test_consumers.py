@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -30,6 +31,7 @@ from cdc.testing import (
     SimulatedTable,
     SimulatedWorker,
 )
+from cdc.testing.batches import BatchRules
 from consumers.aws_lambda import respond
 from consumers.kcl.kinesis import KinesisStream
 from consumers.kcl.preparing import Preparing
@@ -37,6 +39,11 @@ from consumers.kcl.shard import Running, ShardConsumer, ShardSettings
 from consumers.kcl.source import KinesisSource, Source, TableSource
 from consumers.kcl.streams import TableFacts
 from consumers.wiring import Wiring
+from local.event_source_mapping import LocalEventSourceMapping
+from local.lambda_here import CHANGES
+
+if TYPE_CHECKING:
+    from local.emulator import LambdaFunction
 
 STREAMS = pytest.mark.parametrize("kind", ["simulated dynamodb streams", "simulated kinesis"])
 CONSUMERS = pytest.mark.parametrize("consumer", ["simulated lambda", "simulated kcl"])
@@ -50,7 +57,9 @@ SETTINGS = load_settings(
 MAPPING = """
 table: shop
 documents:
-  - {index: orders, where: {status: [{anything-but: draft}]}}
+  - index: orders
+    where: {status: [{anything-but: draft}]}
+    body: {mappings: {properties: {poison: {type: date}}}}
   - {index: drafts, where: {status: [draft]}, on_remove: tombstone}
 """
 DIGITS = 12345678901234567890123456789012345678
@@ -145,18 +154,25 @@ class Deployment:
 
     def out(self) -> dict[str, Any]:
         """All that it made, with nothing that tells the two apart: when, in what wire shape, in which objects."""
-        archived = read_archive(self.s3, "archive", "cdc", "shop")  # type: ignore[arg-type]
-        letters = S3DeadLetters(self.s3, "letters")  # type: ignore[arg-type]
-        keys = letters.keys()
-        kept = [letter for key in keys if (letter := letters.read(key)) is not None]
         return {
             "documents": {index: self.server.documents(index) for index in ("orders", "drafts")},
-            "archive": sorted((one.identity, one.line) for one in archived),
-            "letters": sorted(
-                (one.table, one.sink, one.document, one.reason, one.operation, one.version, one.sequence, one.expired)
-                for one in kept
-            ),
+            **stored(self.s3, "archive", "letters"),
         }
+
+
+def stored(s3: Any, archive: str, letters_bucket: str) -> dict[str, Any]:
+    """What is in these buckets of a consumer's."""
+    archived = read_archive(s3, archive, "cdc", "shop")
+    letters = S3DeadLetters(s3, letters_bucket)
+    keys = letters.keys()
+    kept = [letter for key in keys if (letter := letters.read(key)) is not None]
+    return {
+        "archive": sorted((one.identity, one.line) for one in archived),
+        "letters": sorted(
+            (one.table, one.sink, one.document, one.reason, one.operation, one.version, one.sequence, one.expired)
+            for one in kept
+        ),
+    }
 
 
 def _refused(source: Any) -> str | None:
@@ -267,3 +283,62 @@ def test_a_table_that_no_mapping_names_is_never_acknowledged(consumer: str) -> N
         assert isinstance(deployment.failure, ConfigError)
         assert "'shop'" in deployment.failure.message
     assert deployment.s3.puts == []
+
+
+@dataclass
+class Polled:
+    """A stream in memory, for the local event source mapping."""
+
+    source: SimulatedTable | SimulatedKinesis
+
+    @property
+    def shards(self) -> Sequence[SimulatedShard]:
+        return self.source.shards
+
+    def poll(self) -> None:
+        """All is there."""
+
+
+@pytest.mark.parametrize("kind", ["dynamodb streams", "kinesis"], ids=["dynamodb streams, real", "kinesis, real"])
+def test_lambdas_own_runtime_on_real_servers_makes_the_same_as_the_kcl_on_simulated_ones(
+    kind: str,
+    in_lambda: Callable[..., LambdaFunction],
+    aws: Any,
+    opensearch: Any,
+    bucket: str,
+    tmp_path: Path,
+) -> None:
+    opensearch.indices.delete(index="orders-v1,drafts-v1", params={"ignore_unavailable": "true"})
+    (tmp_path / "shop.yml").write_text(MAPPING)
+    deployment = Deployment(kind)
+    write(deployment.table)
+    unreadable(deployment.sharded.shards[0])
+    function = in_lambda(
+        CHANGES,
+        {
+            "CDC_MAPPINGS": str(tmp_path / "shop.yml"),
+            "CDC_ARCHIVE_BUCKET": bucket,
+            "CDC_DEAD_LETTER_BUCKET": bucket,
+        },
+    )
+    for _ in range(2):  # everything again changes nothing
+        mapping = LocalEventSourceMapping(
+            function.invoke, Polled(deployment.sharded), BatchRules(batch_size=7), now=deployment.clock
+        )
+        while mapping.step():
+            pass
+        assert mapping.counts["invoked"] == mapping.counts["succeeded"]
+    made = {
+        "documents": {index: documents(opensearch, f"{index}-v1") for index in ("orders", "drafts")},
+        **stored(aws("s3"), bucket, bucket),
+    }
+    deployment.by_kcl()
+    assert made == deployment.out()
+    assert len(made["letters"]) == 2
+
+
+def documents(opensearch: Any, index: str) -> dict[str, tuple[int, Any]]:
+    """Each document's version and source by id."""
+    opensearch.indices.refresh(index=index)
+    hits = opensearch.search(index=index, params={"size": 1000, "version": "true"})["hits"]["hits"]
+    return {hit["_id"]: (hit["_version"], hit["_source"]) for hit in hits}

@@ -31,9 +31,10 @@ def demo(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def test_the_demo_ends_with_a_good_verdict(tmp_path: Path) -> None:
+@pytest.mark.parametrize("consumer", ["kcl", "lambda"])
+def test_the_demo_ends_with_a_good_verdict(tmp_path: Path, consumer: str) -> None:
     log = tmp_path / "demo.log"
-    with demo(log, "--seconds", "4") as process:
+    with demo(log, "--seconds", "4", "--consumer", consumer) as process:
         assert process.wait(200) == 0, log.read_text()
     text = log.read_text()
     assert " items equal, 0 missing, 0 stale, 0 extra; " in text

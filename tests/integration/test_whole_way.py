@@ -163,7 +163,7 @@ def test_the_handler_writes_what_a_stream_delivers(
 def test_the_handler_acknowledges_nothing_while_opensearch_is_down(
     deployment: dict[str, str], table: tuple[str, str], index: str, opensearch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {**deployment, "CDC_DEADLINE_MARGIN_SECONDS": "58"}.items():
+    for name, value in {**deployment, "CDC_DEADLINE_MARGIN_SECONDS": "49", "CDC_AWS_TIMEOUT_SECONDS": "3"}.items():
         monkeypatch.setenv(name, value)
     aws_lambda._wiring.cache_clear()
     from cdc.testing import stream_record

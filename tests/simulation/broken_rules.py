@@ -19,7 +19,7 @@ from cdc.outcome import Applied, Deferred, Outcome, Progress, Rejected, Supersed
 from cdc.sinks import age_limit, bulk, opensearch, present, s3
 from cdc.sinks.indices import Targets
 from cdc.sources import Record
-from cdc.testing import event_source_mapping, kcl
+from cdc.testing import batches, kcl
 from cdc.testing.leases import SimulatedLease
 from consumers.kcl import shard
 
@@ -157,15 +157,15 @@ def a_child_goes_before_its_parent(patch: pytest.MonkeyPatch) -> None:
     def free(self: kcl.SimulatedKcl, lease: SimulatedLease, now: float) -> bool:
         return not lease.ended and lease.expired(now, self._failover)
 
-    def poll(self: event_source_mapping.SimulatedEventSourceMapping) -> list[Any]:
+    def poll(self: batches.Batches) -> list[Any]:
         honest_poll(self)
         for reader in self._readers.values():
             reader.poll()
         return list(self._readers.values())
 
-    honest_poll = event_source_mapping.SimulatedEventSourceMapping._poll
+    honest_poll = batches.Batches.poll
     patch.setattr(kcl.SimulatedKcl, "_free", free)
-    patch.setattr(event_source_mapping.SimulatedEventSourceMapping, "_poll", poll)
+    patch.setattr(batches.Batches, "poll", poll)
 
 
 def a_lost_lease_goes_unnoticed_while_deferred(patch: pytest.MonkeyPatch) -> None:
