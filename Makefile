@@ -1,13 +1,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+# found before the folder itself: the modules that every record passes, as machine code
+COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:.
 
-.PHONY: help demo test test-docker simulate chaos soak lint format lock clean
+.PHONY: help demo test test-docker simulate chaos soak lint format lock lambda bench bench-quick bench-cold test-compiled clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(STAMP) ## a table's changes reach OpenSearch and S3 on this machine, judged (KEEP=1 leaves it running)
-	@$(BIN)/python -m local.demo $(if $(KEEP),--keep)
+demo: $(STAMP) ## a table's changes reach OpenSearch and S3 on this machine, judged (CONSUMER=lambda KEEP=1 leaves it running)
+	@$(BIN)/python -m local.demo $(if $(CONSUMER),--consumer $(CONSUMER)) $(if $(KEEP),--keep)
 
 test: $(STAMP) lint ## all checks and tests, on real servers (JOBS=4 at once)
 	$(BIN)/python -m pytest --numprocesses $(or $(JOBS),4) --dist worksteal
@@ -35,7 +37,31 @@ format: $(STAMP) ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(STAMP) ## make the lock files of the poms (needs Maven)
+lambda: $(STAMP) ## the function's package in build/lambda, and its size (ARCH=x86_64 LAYER=1 MAPPINGS=folder ADD=own.py)
+	@$(BIN)/python -m local.lambda_build $(if $(ARCH),--arch $(ARCH)) $(if $(LAYER),--layer) \
+		$(if $(MAPPINGS),--mappings $(MAPPINGS)) $(foreach own,$(ADD),--add $(own)) $(if $(JSON),--json)
+
+bench: $(STAMP) $(if $(PURE),,build/compiled/.made) ## ours beside what else one would write: every case, in ten minutes (CASES="record handler" JSON=1 MARKDOWN=1 PURE=1)
+	@$(if $(PURE),,$(COMPILED)) $(BIN)/python -m benchmarks $(CASES) $(if $(JSON),--json) $(if $(MARKDOWN),--markdown)
+
+bench-quick: $(STAMP) ## a short form of every case, for breakage only: its figures mean nothing
+	@$(BIN)/python -m benchmarks --quick $(CASES)
+
+test-compiled: $(STAMP) build/compiled/.made ## the tests of what is compiled, on the compiled modules
+	$(COMPILED) $(BIN)/python -m pytest -q --numprocesses $(or $(JOBS),2) tests/properties tests/unit/test_attributes.py \
+		tests/unit/test_sources.py tests/unit/test_mapping.py tests/unit/test_delivery.py tests/unit/test_compiled.py
+
+build/compiled/.made: $(STAMP) setup.py $(wildcard cdc/*.py cdc/*/*.py consumers/*.py consumers/*/*.py)
+	@echo "compiling into build/compiled …"
+	@rm -rf build/compiled
+	@CDC_COMPILE=1 $(BIN)/python -m uv --quiet pip install --python $(BIN)/python --no-deps --target build/compiled .
+	@touch $@
+
+bench-cold: $(STAMP) ## a cold start in Lambda's runtime, beside a bare handler's (JSON=1)
+	@$(BIN)/python -m benchmarks cold_start $(if $(JSON),--json)
+
+lock: $(STAMP) ## make the lock files of the Lambda's package, and of the poms (those need Maven)
+	$(BIN)/python -m local.lambda_lock
 	$(BIN)/python -m local.lock
 
 clean: ## remove the virtual environment and what tools leave
@@ -46,6 +72,6 @@ $(STAMP): setup.cfg
 	@echo "installing into .venv …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check install 'uv>=0.8,<1'
-	@$(BIN)/python -m uv --quiet pip install --python $(BIN)/python --editable '.[kcl,cli,service,test,lint]' \
-		|| $(BIN)/python -m pip --quiet install --editable '.[kcl,cli,service,test,lint]'
+	@$(BIN)/python -m uv --quiet pip install --python $(BIN)/python --editable '.[kcl,cli,service,test,bench,lint]' \
+		|| $(BIN)/python -m pip --quiet install --editable '.[kcl,cli,service,test,bench,lint]'
 	@touch $(STAMP)

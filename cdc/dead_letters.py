@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _WORKERS = 8
+_LETTERS_SECONDS = 1.0  # beside the one that may take longest, for the usual ones before it
 _REASON_LETTERS = 500
 _ONCE_IN = timedelta(minutes=10)
 _REMEMBERED = 2000
@@ -95,24 +96,30 @@ class Keeping(Around):
     store: DeadLetterStore | None
     now: Callable[[], datetime] = _now
     observer: Observer = UNOBSERVED
+    needs_seconds: float = 0.0
+    """How long storing one letter may take: the sink leaves as much of the time, and none is begun with less. 0: they
+    are stored whatever the time: a change that others wait behind must not be held by what else is held."""
     _recent: dict[str, datetime] = field(default_factory=dict, repr=False, compare=False)
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """As the sink's; a Rejected outcome is kept, a rejection that could not be stored is Deferred."""
+        in_time = None
+        if self.needs_seconds:
+            in_time = deadline.earlier(self.needs_seconds)
+            deadline = in_time.earlier(_LETTERS_SECONDS)
         outcomes = self.sink.write(changes, deadline)
         rejected = [(one, why) for one, why in zip(changes, outcomes, strict=True) if isinstance(why, Rejected)]
-        kept = _at_once(self._kept_once, rejected, self.store)
+        kept = _at_once(lambda entry: self._kept_once(*entry, in_time), rejected, self.store)
         self._tell(kept)
         kept_of = iter(kept)
         return [next(kept_of) if isinstance(outcome, Rejected) else outcome for outcome in outcomes]
 
-    def _kept_once(self, entry: tuple[Change, Rejected]) -> Outcome:
+    def _kept_once(self, change: Change, rejected: Rejected, in_time: Deadline | None) -> Outcome:
         """A held batch comes again and again: its letters are not stored, and not announced, at each attempt."""
-        change, rejected = entry
         name, now = f"{change.identity} {rejected.document} {rejected.cause}", self.now()
         if (kept_at := self._recent.get(name)) is not None and now - kept_at < _ONCE_IN:
             return replace(rejected, kept=True)
-        outcome = _kept(change, rejected, self.name, self.store, self.now)
+        outcome = _kept(change, rejected, self.name, self.store, self.now, in_time)
         if isinstance(outcome, Rejected):
             self._recent[name] = now
             while len(self._recent) > _REMEMBERED:
@@ -136,23 +143,35 @@ def _at_once(keep: Callable[[_T], Outcome], entries: Sequence[_T], store: DeadLe
 
 
 def keep_unreadable(
-    records: Sequence[Unreadable], store: DeadLetterStore | None, now: Callable[[], datetime] = _now
+    records: Sequence[Unreadable],
+    store: DeadLetterStore | None,
+    now: Callable[[], datetime] = _now,
+    in_time: Deadline | None = None,
 ) -> Sequence[Outcome]:
-    """Keep records that are no changes, many at once: each Rejected and kept, or Deferred if it could not be stored."""
-    return _at_once(
-        lambda record: _kept(record, Rejected(record.error.message, str(record.error)), UNREADABLE_SINK, store, now),
-        records,
-        store,
-    )
+    """Keep records that are no changes, many at once: each Rejected and kept, or Deferred if it could not be stored.
+    None is begun after `in_time`."""
+
+    def keep(record: Unreadable) -> Outcome:
+        rejected = Rejected(record.error.message, str(record.error))
+        return _kept(record, rejected, UNREADABLE_SINK, store, now, in_time)
+
+    return _at_once(keep, records, store)
 
 
 def _kept(
-    record: Record, rejected: Rejected, sink: str, store: DeadLetterStore | None, now: Callable[[], datetime]
+    record: Record,
+    rejected: Rejected,
+    sink: str,
+    store: DeadLetterStore | None,
+    now: Callable[[], datetime],
+    in_time: Deadline | None,
 ) -> Outcome:
     if store is None:
         return Deferred(f"rejected, and there is no dead-letter store: {rejected.cause}")
     try:
         for one in (rejected, *rejected.others):
+            if in_time is not None and in_time.expired:
+                return Deferred("rejected, and the dead letter could not be stored: the deadline has passed")
             store.keep(letter_of(record, one, sink, now()))
     except SinkUnavailable as error:
         return Deferred(

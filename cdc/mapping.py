@@ -28,7 +28,9 @@ __all__ = [
     "Mappings",
     "TableMapping",
     "load_mappings",
+    "mapping_texts",
     "parse_mapping",
+    "parse_mappings",
     "read_mappings",
     "resolved_index",
     "split_path",
@@ -186,16 +188,32 @@ def load_mappings(paths: Iterable[Path]) -> Mappings:
 
 def read_mappings(paths: Iterable[Path]) -> tuple[list[TableMapping], list[str]]:
     """The files that can be read, and every fault of all of them."""
+    return parse_mappings(*mapping_texts(paths))
+
+
+def mapping_texts(paths: Iterable[Path]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Each file's path and text, and what can't be read."""
     problems: list[str] = []
-    files: list[TableMapping] = []
+    texts: list[tuple[str, str]] = []
     for path in _files(paths, problems):
         try:
-            files.append(parse_mapping(path.read_text(encoding="utf-8"), source=str(path)))
-        except MappingError as error:
-            problems += error.problems
+            texts.append((str(path), path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"{path}: can't be read: {error}")
-    return files, problems + _across(files)
+    return texts, problems
+
+
+def parse_mappings(
+    texts: Iterable[tuple[str, str]], problems: Sequence[str] = ()
+) -> tuple[list[TableMapping], list[str]]:
+    """The mappings of these sources and texts, and every fault of all of them, after `problems` found before."""
+    found, files = list(problems), []
+    for source, text in texts:
+        try:
+            files.append(parse_mapping(text, source=source))
+        except MappingError as error:
+            found += error.problems
+    return files, found + _across(files)
 
 
 def _files(paths: Iterable[Path], problems: list[str]) -> list[Path]:

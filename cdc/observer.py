@@ -17,14 +17,25 @@ class Observer:
     names of sinks, tables and indices, or a reason by `reason_of`.
     """
 
-    def settled(self, table: str, records: int, seconds: float) -> None:
-        """So many records of a table (or of a stream of several) are settled, this long after they were read."""
+    def received(self, table: str, records: int, oldest_seconds: float) -> None:
+        """A Lambda was given a batch of so many records, its oldest change this old. A consumer's shards show theirs
+        themselves."""
+
+    def settled(self, table: str, records: int, seconds: float, size_bytes: int = 0) -> None:
+        """So many records of a table (or of a stream of several) are settled, this long after they were read; their
+        size as the stream has it."""
 
     def changed(self, table: str, operation: str, count: int) -> None:
         """So many of the records that are settled are changes of this operation (`INSERT`, `MODIFY`, `REMOVE`)."""
 
     def wrote(self, sink: str, outcomes: Counter[str]) -> None:
         """How many changes had which outcome in a sink; deferred ones are counted once they are not."""
+
+    def deferred(self, sink: str, changes: int) -> None:
+        """So many changes were tried in vain, until the deadline, and are left for later: counted at each write."""
+
+    def took(self, sink: str, seconds: float) -> None:
+        """A write took this long, its retries and its dead letters included."""
 
     def retried(self, sink: str, reason: str) -> None:
         """An attempt (a write or a flush) is made again for this reason."""
@@ -52,10 +63,15 @@ class Observers(Observer):
 
     observers: tuple[Observer, ...] = ()
 
-    def settled(self, table: str, records: int, seconds: float) -> None:
+    def received(self, table: str, records: int, oldest_seconds: float) -> None:
+        """See `Observer.received`."""
+        for observer in self.observers:
+            observer.received(table, records, oldest_seconds)
+
+    def settled(self, table: str, records: int, seconds: float, size_bytes: int = 0) -> None:
         """See `Observer.settled`."""
         for observer in self.observers:
-            observer.settled(table, records, seconds)
+            observer.settled(table, records, seconds, size_bytes)
 
     def changed(self, table: str, operation: str, count: int) -> None:
         """See `Observer.changed`."""
@@ -66,6 +82,16 @@ class Observers(Observer):
         """See `Observer.wrote`."""
         for observer in self.observers:
             observer.wrote(sink, outcomes)
+
+    def deferred(self, sink: str, changes: int) -> None:
+        """See `Observer.deferred`."""
+        for observer in self.observers:
+            observer.deferred(sink, changes)
+
+    def took(self, sink: str, seconds: float) -> None:
+        """See `Observer.took`."""
+        for observer in self.observers:
+            observer.took(sink, seconds)
 
     def retried(self, sink: str, reason: str) -> None:
         """See `Observer.retried`."""

@@ -24,7 +24,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that a deployment can set. AWS credentials, region and endpoints (`AWS_ENDPOINT_URL…`) are the SDK's own."""
 
     mappings: Annotated[
-        str, Meta(description="Mapping files or folders of them, separated by ':'; none: functions only.")
+        str,
+        Meta(
+            description="Mapping files or folders of them, separated by ':'; s3://bucket/key, or a prefix that ends "
+            "with '/', reads them from S3; none: functions only."
+        ),
     ] = "mappings"
 
     opensearch_endpoint: Annotated[
@@ -42,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     opensearch_timeout_seconds: Annotated[float, Meta(gt=0, description="How long one request may take.")] = 30.0
     bulk_bytes: Annotated[int, Meta(gt=0, description="Bytes of a bulk request at most.")] = 5 * 1024 * 1024
     bulk_count: Annotated[int, Meta(gt=0, description="Operations of a bulk request at most.")] = 1000
+    bulks_in_flight: Annotated[
+        int, Meta(ge=1, le=16, description="Bulk requests of one shard, or of one invocation, under way at once.")
+    ] = 2
 
     archive_bucket: Annotated[str | None, Meta(description="The archive's bucket. Without it nothing is archived.")] = (
         None
@@ -78,6 +85,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "microsecond"
 
     retry_wait_max_seconds: Annotated[float, Meta(gt=0, description="The longest wait between two attempts.")] = 20.0
+    aws_timeout_seconds: Annotated[
+        float, Meta(ge=1, description="How long one request to S3 or DynamoDB may take.")
+    ] = 8.0
     deadline_margin_seconds: Annotated[
         float, Meta(ge=0, description="Lambda: how long before its time is up the handler answers.")
     ] = 3.0
@@ -202,6 +212,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     degraded_after_seconds: Annotated[
         float, Meta(gt=0, description="Consumer: a shard held for longer makes /readyz answer 503, and say on what.")
     ] = 60.0
+
+    embedded_metrics: Annotated[
+        bool, Meta(description="Lambda: write metrics for CloudWatch into the log, at each invocation.")
+    ] = True
+    metrics_namespace: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9._/#:-]{1,255}$", description="Lambda: the namespace of those metrics.")
+    ] = "DynamoDBCDC"
+    tracing: Annotated[
+        bool, Meta(description="Tell OpenTelemetry of each batch and each sink; needs dynamodb-cdc[tracing].")
+    ] = False
 
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="What is logged. Never item contents.")

@@ -41,6 +41,8 @@ class DynamoDBItems:
 
     client: DynamoDBClient
     sleep: Callable[[float], None] = time.sleep
+    needs_seconds: float = 0.0
+    """How long one request may take: none is begun with less time left."""
 
     def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
         """See `Items.read`."""
@@ -59,8 +61,14 @@ class DynamoDBItems:
         found: list[RawItem] = []
         pending = keys
 
+        in_time = deadline.earlier(self.needs_seconds)
+
         def ask() -> int:
             nonlocal pending
+            if in_time.expired:
+                raise SinkUnavailable(
+                    "table", f"{len(pending)} items of {table} can't be read: the deadline has passed"
+                )
             page = self._asked(table, pending)
             found.extend(page["Responses"].get(table, ()))
             pending = page["UnprocessedKeys"].get(table, {}).get("Keys", [])
@@ -69,7 +77,7 @@ class DynamoDBItems:
         left = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda count: count > 0),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=5),
-            stop=lambda state: deadline.remaining_seconds <= state.upcoming_sleep,
+            stop=lambda state: in_time.remaining_seconds <= state.upcoming_sleep,
             sleep=self.sleep,
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else 0,
         )(ask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from json import JSONDecodeError, loads
 from pathlib import Path
@@ -79,7 +79,7 @@ def documents_of_item(mapping_file: Path, item_file: Path, keys: tuple[str, ...]
     return documents
 
 
-def _dynamodb_json(path: Path) -> Mapping[str, Any]:
+def _dynamodb_json(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         item = loads(text, parse_float=Decimal)
@@ -94,7 +94,7 @@ def _dynamodb_json(path: Path) -> Mapping[str, Any]:
     return item
 
 
-def _from_plain(item: dict[str, Any]) -> Mapping[str, Any]:
+def _from_plain(item: dict[str, Any]) -> dict[str, Any]:
     try:
         from dynamodb_json import json_util
     except ImportError as error:

@@ -4,41 +4,59 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from cdc.change import Change
 from cdc.deadline import Deadline
-from cdc.errors import ConfigError
-from cdc.logs import json_lines
-from cdc.settings import Settings, load_settings
+from cdc.errors import SinkUnavailable
+from cdc.logs import configure_lambda_logging
+from cdc.observer import UNOBSERVED, reason_of
+from cdc.outcome import Progress
+from cdc.sequence import SequenceNumber
+from cdc.settings import load_settings
 from cdc.sinks.function import FunctionSink
-from cdc.sources import read_lambda
-from consumers.redrive_handler import redrive_handler, redrive_handler_for
+from cdc.sources import Record, read_lambda, size_bytes_of
+from consumers.embedded_metrics import EmbeddedMetrics
+from consumers.lambda_init import Context, answer_deadline, made_ready
 from consumers.wiring import Wiring, wire
 
 if TYPE_CHECKING:
     from cdc.sinks import Sink
+    from consumers.redrive_handler import redrive_handler, redrive_handler_for
 
-__all__ = ["handler", "handler_for", "redrive_handler", "redrive_handler_for", "respond"]
+__all__ = [
+    "Context",
+    "Handler",
+    "handler",
+    "handler_for",
+    "handler_of",
+    "redrive_handler",
+    "redrive_handler_for",
+    "respond",
+]
 
 log = logging.getLogger(__name__)
 
+
+def __getattr__(name: str) -> Any:
+    """The redrive's handlers, imported when asked for: the function of a stream starts without them."""
+    if name in ("redrive_handler", "redrive_handler_for"):
+        return getattr(import_module("consumers.redrive_handler"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 Event = Mapping[str, Any]
-Handler = Callable[[Event, "Context"], dict[str, Any]]
-
-
-class Context(Protocol):
-    """What is used of Lambda's context object."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until Lambda ends the invocation."""
-        ...
+Handler = Callable[[Event, Context], dict[str, Any]]
 
 
 def handler(event: Event, context: Context) -> dict[str, Any]:
-    """Write a batch of DynamoDB changes as the mappings say.
+    """Write a batch of DynamoDB changes as the mappings say. Let Lambda load `consumers.changes_function.handler`
+    instead: this one is made ready by its first event, and a mistake of the deployment fails each invocation.
 
     Returns:
         `{"batchItemFailures": []}`, or the sequence number of the first record that is not settled: Lambda delivers
@@ -47,7 +65,7 @@ def handler(event: Event, context: Context) -> dict[str, Any]:
     Raises:
         ConfigError: the deployment is wrong; nothing of the batch is acknowledged.
     """
-    return respond(event, context, _wiring())
+    return _wiring()(event, context)
 
 
 def handler_for(
@@ -60,55 +78,126 @@ def handler_for(
 
     A function's return acknowledges its change; it may raise `cdc.Defer` or `cdc.Reject`. It is called at least once
     for each change: it must bear repetition.
+
+    Raises:
+        ConfigError: in Lambda, where a handler is made ready at once: the deployment is wrong.
     """
-    sink = FunctionSink(on_insert=on_insert, on_modify=on_modify, on_remove=on_remove)
-    wiring = cache(lambda: _wired(sink))
+    return handler_of(FunctionSink(on_insert=on_insert, on_modify=on_modify, on_remove=on_remove))
+
+
+def handler_of(functions: Sink | None) -> Handler:
+    """As `handler_for`, with a sink of your own in the functions' place, or none.
+
+    Raises:
+        ConfigError: in Lambda: the deployment is wrong.
+    """
+    wired = made_ready(lambda: _wired(functions))
 
     def handle(event: Event, context: Context) -> dict[str, Any]:
-        return respond(event, context, wiring())
+        return wired()(event, context)
 
     return handle
 
 
+@dataclass(frozen=True)
+class _Wired:
+    """A handler that is ready; called once an invocation, as long as Lambda keeps the process."""
+
+    wiring: Wiring
+    metrics: EmbeddedMetrics | None
+
+    def __call__(self, event: Event, context: Context) -> dict[str, Any]:
+        if self.metrics is None:
+            return respond(event, context, self.wiring)
+        with self.metrics.invocation(_source_name(event)):
+            return respond(event, context, self.wiring)
+
+
 @cache
-def _wiring() -> Wiring:
+def _wiring() -> _Wired:
     return _wired(None)
 
 
-def _wired(functions: Sink | None) -> Wiring:
+def _wired(functions: Sink | None) -> _Wired:
     settings = load_settings(os.environ)
-    _log_level(settings)
-    return wire(settings, functions=functions)
-
-
-def _log_level(settings: Settings) -> None:
-    root = logging.getLogger()
-    root.setLevel(settings.log_level)
-    for handler in root.handlers:
-        if type(handler).__module__.startswith("awslambdaric"):  # Lambda's own writes plain text
-            handler.setFormatter(json_lines())
-    logging.getLogger("opensearch").setLevel(logging.CRITICAL)
+    configure_lambda_logging(settings.log_level)
+    metrics = EmbeddedMetrics(settings.metrics_namespace) if settings.embedded_metrics else None
+    wiring = wire(settings, functions=functions, observer=metrics or UNOBSERVED)
+    _ = wiring.invocations  # its sinks' modules are imported now, not with the first batch
+    return _Wired(wiring, metrics)
 
 
 def respond(event: Event, context: Context, wiring: Wiring) -> dict[str, Any]:
     """What `handler` answers, with parts of your own."""
-    records = read_lambda(event)
-    for record in records:
-        if isinstance(record, Change):
-            wiring.prepare(record.stream, tuple(record.raw_keys), record.view)
-    margin, left = wiring.settings.deadline_margin_seconds, context.get_remaining_time_in_millis() / 1000
-    if left <= margin:
-        raise ConfigError(
-            f"the function has {left:.1f} s, and CDC_DEADLINE_MARGIN_SECONDS is {margin:g}: nothing could ever be done",
-            remedy="Give the function a timeout of a minute or more, or set a smaller margin.",
-        )
-    deadline = Deadline.after(left - margin, clock=wiring.clock)
+    began = wiring.clock()
+    deadline = answer_deadline(context, wiring)
+    with wiring.spans("cdc.decode") as facts:
+        records = read_lambda(event)
+        facts["records"] = len(records)
+    name = _source_name(event)
+    if records:
+        wiring.observer.received(name, len(records), _oldest_seconds(records, wiring))
+    progress = _progress(records, deadline, wiring)
+    settled = records[: progress.settled]
+    wiring.observer.settled(name, len(settled), wiring.clock() - began, sum(map(size_bytes_of, settled)))
+    changes = Counter((record.table, record.operation) for record in settled if isinstance(record, Change))
+    for (table, operation), count in changes.items():
+        wiring.observer.changed(table, operation.value, count)
+    resume_at = None if progress.resume_at is None else progress.resume_at.text
+    _log(name, records, progress.settled, resume_at, context)
+    return {"batchItemFailures": [] if resume_at is None else [{"itemIdentifier": resume_at}]}
+
+
+def _progress(records: Sequence[Record], deadline: Deadline, wiring: Wiring) -> Progress:
+    """Prepare each table that comes for the first time, then write and flush."""
+    try:
+        for record in records:
+            if isinstance(record, Change):
+                wiring.prepare(record.stream, tuple(record.raw_keys), record.view, deadline=deadline)
+    except SinkUnavailable as error:
+        if records[0].sequence is None:
+            raise
+        return _given_back(records[0].sequence, error, wiring)
     pipeline = wiring.invocations
     try:
-        progress = pipeline.process(records, deadline)
+        return pipeline.process(records, deadline)
     finally:
         pipeline.close()
-    log.info("%d of %d records settled", progress.settled, len(records))
-    if progress.resume_at is None:
-        return {"batchItemFailures": []}
-    return {"batchItemFailures": [{"itemIdentifier": progress.resume_at.text}]}
+
+
+def _given_back(first: SequenceNumber, error: SinkUnavailable, wiring: Wiring) -> Progress:
+    wiring.observer.retried(error.sink, reason_of(error.message))
+    log.error("nothing is written: %s", " → ".join(filter(None, (error.message, error.remedy))))
+    return Progress(0, first)
+
+
+def _oldest_seconds(records: Sequence[Record], wiring: Wiring) -> float:
+    created = [record.created_micros for record in records if isinstance(record, Change)]
+    return max(0.0, wiring.now() - min(created) / 1e6) if created else 0.0
+
+
+def _source_name(event: Any) -> str:
+    """The table of a DynamoDB stream, or the name of a Kinesis stream; empty if the event does not say."""
+    try:
+        arn = str(event["Records"][0]["eventSourceARN"])
+    except (KeyError, IndexError, TypeError):
+        return ""
+    return arn.partition(":table/")[2].partition("/")[0] or arn.rpartition("/")[2]
+
+
+def _log(name: str, records: Sequence[Record], settled: int, resume_at: str | None, context: Context) -> None:
+    """One line an invocation: what came and how far it is settled, and nothing of an item."""
+    numbers = [record.sequence.text for record in records if record.sequence is not None]
+    first, last = (numbers[0], numbers[-1]) if numbers else ("", "")
+    facts = {
+        "requestId": getattr(context, "aws_request_id", ""),
+        "table": name,
+        "records": len(records),
+        "settled": settled,
+        "first": first,
+        "last": last,
+        "resumeAt": resume_at or "",
+    }
+    log.info(
+        "%d of %d records of %s settled (%s to %s)", settled, len(records), name, first, last, extra={"facts": facts}
+    )

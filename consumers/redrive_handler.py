@@ -6,25 +6,30 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from cdc.change import Change
 from cdc.dead_letters import S3DeadLetters
-from cdc.deadline import Deadline
+from cdc.deadline import Deadline, Slowest
 from cdc.errors import CdcError, ConfigError
+from cdc.logs import configure_lambda_logging
+from cdc.observer import UNOBSERVED
 from cdc.on_failure import StreamReader, is_on_failure, read_on_failure, redrive_batch
 from cdc.redrive import Kept, Redriven, Redriver, Result
 from cdc.settings import load_settings
 from cdc.sinks import Sink
 from cdc.sinks.function import FunctionSink
+from consumers.embedded_metrics import EmbeddedMetrics
+from consumers.lambda_init import Context, answer_deadline, made_ready
 
 if TYPE_CHECKING:
-    from consumers.aws_lambda import Context, Handler
+    from consumers.aws_lambda import Handler
+    from consumers.wiring import Wiring
 
-__all__ = ["RedriveQueue", "redrive_handler", "redrive_handler_for"]
+__all__ = ["RedriveQueue", "redrive_handler", "redrive_handler_for", "redrive_handler_of"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +46,7 @@ class RedriveQueue:
     redriver: Redriver
     read_back: StreamReader
     s3: Callable[[], Any]
+    slowest: Slowest = field(default_factory=Slowest, repr=False, compare=False)
 
     def respond(self, event: Event, deadline: Deadline) -> dict[str, Any]:
         """A partial batch response: the ids of messages that have to come again ("Implementing partial batch responses"
@@ -57,12 +63,20 @@ class RedriveQueue:
             )
         failures = []
         for message in messages:
-            result = Kept("the deadline has passed") if deadline.expired else self._settled(message, deadline)
+            result = self._in_time(message, deadline)
             if isinstance(result, Kept):
                 log.error("the message %s stays in the queue: %s", message["messageId"], result.reason)
                 failures.append({"itemIdentifier": message["messageId"]})
         log.info("%d of %d messages settled", len(messages) - len(failures), len(messages))
         return {"batchItemFailures": failures}
+
+    def _in_time(self, message: Mapping[str, Any], deadline: Deadline) -> Result:
+        if not self.slowest.allows(deadline):
+            return Kept("the deadline has passed")
+        began = deadline.clock()
+        result = self._settled(message, deadline)
+        self.slowest.took(deadline.clock() - began)
+        return result
 
     def _settled(self, message: Mapping[str, Any], deadline: Deadline) -> Result:
         try:
@@ -118,7 +132,8 @@ class RedriveQueue:
 def redrive_handler(event: Event, context: Context) -> dict[str, Any]:
     """Redrive what the messages of an SQS queue point to: dead letters that were announced on it
     (`CDC_DEAD_LETTER_QUEUE_URL`), and batches that Lambda gave up on (an OnFailure destination of SQS, of SNS, or of S3
-    whose notifications go to the queue).
+    whose notifications go to the queue). Let Lambda load `consumers.redrive_function.handler`, which is ready before
+    its first message.
 
     Returns:
         `{"batchItemFailures": […]}` with each message that is not settled: it stays in the queue. The event source
@@ -127,7 +142,7 @@ def redrive_handler(event: Event, context: Context) -> dict[str, Any]:
     Raises:
         ConfigError: the deployment is wrong; every message stays.
     """
-    return _respond(event, context, _queue())
+    return _queue()(event, context)
 
 
 def redrive_handler_for(
@@ -137,36 +152,62 @@ def redrive_handler_for(
     on_remove: Callable[[Change], object] | None = None,
 ) -> Handler:
     """As `redrive_handler`, for letters of your functions too: they get the letter's own change, `redriven` being
-    true."""
-    sink = FunctionSink(on_insert=on_insert, on_modify=on_modify, on_remove=on_remove)
-    queue = cache(lambda: _wired(sink))
+    true.
+
+    Raises:
+        ConfigError: in Lambda, where a handler is made ready at once: the deployment is wrong.
+    """
+    return redrive_handler_of(FunctionSink(on_insert=on_insert, on_modify=on_modify, on_remove=on_remove))
+
+
+def redrive_handler_of(functions: Sink | None) -> Handler:
+    """As `redrive_handler_for`, with a sink of your own in the functions' place, or none.
+
+    Raises:
+        ConfigError: in Lambda: the deployment is wrong.
+    """
+    wired = made_ready(lambda: _wired(functions))
 
     def handle(event: Event, context: Context) -> dict[str, Any]:
-        return _respond(event, context, queue())
+        return wired()(event, context)
 
     return handle
 
 
-def _respond(event: Event, context: Context, queue: tuple[RedriveQueue, float]) -> dict[str, Any]:
-    redriving, margin_seconds = queue
-    remaining = context.get_remaining_time_in_millis() / 1000
-    return redriving.respond(event, Deadline.after(max(0.0, remaining - margin_seconds)))
+@dataclass(frozen=True)
+class _Wired:
+    """A handler that is ready."""
+
+    queue: RedriveQueue
+    wiring: Wiring
+    metrics: EmbeddedMetrics | None
+
+    def __call__(self, event: Event, context: Context) -> dict[str, Any]:
+        # a letter is deleted, an object archived, after the last of its writes
+        deadline = answer_deadline(context, self.wiring).earlier(self.wiring.reserved_seconds)
+        if self.metrics is None:
+            return self.queue.respond(event, deadline)
+        with self.metrics.invocation(""):
+            answer = self.queue.respond(event, deadline)
+            kept = len(answer["batchItemFailures"])
+            self.metrics.messages(len(event["Records"]) - kept, kept)
+            return answer
 
 
 @cache
-def _queue() -> tuple[RedriveQueue, float]:
+def _queue() -> _Wired:
     return _wired(None)
 
 
-def _wired(functions: Sink | None) -> tuple[RedriveQueue, float]:
+def _wired(functions: Sink | None) -> _Wired:
     import boto3
 
-    from consumers.aws_lambda import _log_level as configure
     from consumers.redriving import redriver, streams
     from consumers.wiring import wire
 
     settings = load_settings(os.environ)
-    configure(settings)
-    wiring = wire(settings, functions=functions)
+    configure_lambda_logging(settings.log_level)
+    metrics = EmbeddedMetrics(settings.metrics_namespace) if settings.embedded_metrics else None
+    wiring = wire(settings, functions=functions, observer=metrics or UNOBSERVED)
     s3 = cache(lambda: boto3.client("s3"))
-    return RedriveQueue(redriver(wiring), streams(), s3), settings.deadline_margin_seconds
+    return _Wired(RedriveQueue(redriver(wiring), streams(), s3), wiring, metrics)

@@ -17,7 +17,7 @@ __all__ = ["StatusFile", "tell"]
 
 def tell(observer: Observer, facts: BatchFacts) -> None:
     """Tell an observer what a shard says of a batch."""
-    observer.settled(facts.table, facts.outcomes.total(), facts.seconds)
+    observer.settled(facts.table, facts.outcomes.total(), facts.seconds, facts.size_bytes)
     for (table, operation), count in facts.changes.items():
         observer.changed(table, operation, count)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,9 +66,10 @@ def purge_tombstones(
 
 
 def _tombstoned(settings: Settings) -> list[str]:
-    from cdc.mapping import TABLE, load_mappings
+    from cdc.mapping import TABLE
+    from consumers.wiring import mappings_of
 
-    mappings = load_mappings(Path(part) for part in settings.mappings.split(":"))
+    mappings = mappings_of(settings)
     indices = sorted(
         {
             document.index.replace(TABLE, "*")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cdc.attributes import RawItem
@@ -18,7 +18,8 @@ from cdc.deadline import Clock, Deadline
 from cdc.document import CompiledMapping, compile_mapping
 from cdc.duration import seconds
 from cdc.errors import ConfigError
-from cdc.mapping import TABLE, Mappings, TableMapping, load_mappings
+from cdc.mapping import TABLE, Mappings, TableMapping
+from cdc.mapping_places import load_places
 from cdc.observer import UNOBSERVED, Observer
 from cdc.pipeline import Pipeline
 from cdc.retry import Retrying
@@ -27,12 +28,14 @@ from cdc.settings import Settings
 from cdc.sinks import Sink
 from cdc.sinks.age_limit import AgeLimit
 from cdc.sinks.breaker import Breaker
-from cdc.sinks.client import NO_CREDENTIALS, assumed, opensearch_client
+from cdc.sinks.client import NO_CREDENTIALS, assumed, opensearch_client, within
 from cdc.sinks.conflicts import ConflictAlarm
 from cdc.sinks.current import Current
 from cdc.sinks.fanout import Fanout
 from cdc.sinks.observed import Observed
+from cdc.sinks.traced import Traced
 from cdc.table import DynamoDBItems, Items
+from cdc.tracing import UNTRACED, Spans, opentelemetry_spans
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -40,11 +43,16 @@ if TYPE_CHECKING:
 
     from cdc.sinks.indices import Targets
 
-__all__ = ["Wiring", "dead_letters", "wire"]
+__all__ = ["Wiring", "aws_client", "dead_letters", "mappings_of", "wire"]
 
 log = logging.getLogger(__name__)
 
 Sleep = Callable[[float], None]
+
+_ANNOUNCING_SECONDS = 3.0
+"""For one message to SQS: it is not worth waiting for, the letter is kept all the same."""
+_BETWEEN_SECONDS = 2.0
+"""What a flush has beside its request: compressing, and other tables of the same batch."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +71,18 @@ class Wiring:
     now: Callable[[], float] = time.time
     sleep: Sleep = time.sleep
     observer: Observer = UNOBSERVED
+    spans: Spans = UNTRACED
     compiled: dict[str, CompiledMapping] = field(default_factory=dict)
     _prepared: set[tuple[str, str]] = field(default_factory=set)
 
     def prepare(
-        self, stream: Stream, keys: Sequence[str], view: StreamView | None = None, *, remember: bool = True
+        self,
+        stream: Stream,
+        keys: Sequence[str],
+        view: StreamView | None = None,
+        *,
+        remember: bool = True,
+        deadline: Deadline | None = None,
     ) -> None:
         """Check the table's mapping against its key attributes and the stream's view, find or make its indices, and
         have them remember the stream (but for a redrive: a letter may be of a stream that is long gone). Once a stream
@@ -87,7 +102,10 @@ class Wiring:
         if self.opensearch is not None and self.targets is not None:
             from cdc.sinks.indices import prepare
 
-            prepare(self.opensearch, compiled, stream, self.targets, self.now, self.sleep, remember=remember)
+            client = self.opensearch
+            if deadline is not None:
+                client = within(client, deadline, self.settings.opensearch_timeout_seconds)
+            prepare(client, compiled, stream, self.targets, self.now, self.sleep, remember=remember)
         self.compiled[stream.table] = compiled
         if remember:
             self._prepared.add((stream.arn, stream.table))
@@ -112,30 +130,49 @@ class Wiring:
     def invocations(self) -> Pipeline:
         """The pipeline of a Lambda's invocations, one after the other: what stands around its sinks remembers what
         happened in earlier ones."""
-        return self.pipeline()
+        return self.pipeline(punctual=True)
 
-    def pipeline(self, sleep: Sleep | None = None, *, age_limited: bool = False) -> Pipeline:
+    @property
+    def reserved_seconds(self) -> float:
+        """What a punctual pipeline keeps of its time for what comes after the writes."""
+        return self._letter_seconds + self._flush_seconds
+
+    @property
+    def _letter_seconds(self) -> float:
+        """How long storing one dead letter may take, its announcement included."""
+        announcing = _ANNOUNCING_SECONDS if isinstance(self.dead_letters, Announcing) else 0.0
+        return 0.0 if self.dead_letters is None else self.settings.aws_timeout_seconds + announcing
+
+    @property
+    def _flush_seconds(self) -> float:
+        """How long putting one object of the archive may take, and what comes between."""
+        return 0.0 if self.archive_client is None else self.settings.aws_timeout_seconds + _BETWEEN_SECONDS
+
+    def pipeline(self, sleep: Sleep | None = None, *, age_limited: bool = False, punctual: bool = False) -> Pipeline:
         """A pipeline for one shard. `sleep` is how it waits between attempts, else as all of the process.
         `age_limited`: what is deferred for too long becomes a dead letter (for Lambda the event source mapping does
-        this)."""
+        this). `punctual`: nothing is begun that may end after the deadline, and dead letters and archive have their
+        share of the time."""
         sleep = sleep or self.sleep
 
         def durable(sink: Sink) -> Sink:
-            return self._durable(sink, sleep, age_limited=age_limited)
+            return self._durable(sink, sleep, age_limited=age_limited, punctual=punctual)
 
         sinks: list[Sink] = []
         if self.opensearch is not None and self.targets is not None:
             sinks.append(Current(self.index(self.opensearch, self.targets, self.compiled.__getitem__), self.items))
         if self.functions is not None:
             sinks.append(self.functions)
-        archive = self.archive(sleep)
+        archive = self.archive(sleep, needs_seconds=self.settings.aws_timeout_seconds if punctual else 0.0)
         return Pipeline(
             Fanout(tuple(durable(sink) for sink in sinks), None if archive is None else durable(archive)),
             self.dead_letters,
             self.observer,
+            letter_seconds=self._letter_seconds if punctual else 0.0,
+            flush_seconds=self._flush_seconds if punctual else None,
         )
 
-    def _durable(self, sink: Sink, sleep: Sleep, *, age_limited: bool) -> Sink:
+    def _durable(self, sink: Sink, sleep: Sleep, *, age_limited: bool, punctual: bool) -> Sink:
         """What stands around every sink, from the inside out."""
         sink = Retrying(
             sink, wait_max_seconds=self.settings.retry_wait_max_seconds, sleep=sleep, observer=self.observer
@@ -145,13 +182,23 @@ class Wiring:
             sink = Breaker(sink)
         if age_limited:
             sink = AgeLimit(sink, seconds(self.settings.defer_max_age), clock=self.clock, now=self.now)
-        return Observed(Keeping(sink, self.dead_letters, self._utc, self.observer), self.observer, self.clock)
+        sink = Keeping(
+            sink,
+            self.dead_letters,
+            self._utc,
+            self.observer,
+            needs_seconds=self._letter_seconds if punctual else 0.0,
+        )
+        if self.spans is not UNTRACED:
+            sink = Traced(sink, self.spans)
+        return Observed(sink, self.observer, self.clock)
 
     def _utc(self) -> datetime:
         return datetime.fromtimestamp(self.now(), UTC)
 
     def index(self, client: OpenSearch, targets: Targets, mapping_of: Callable[[str], CompiledMapping]) -> Sink:
         """The index by these mappings, with nothing around it."""
+        from cdc.sinks.in_flight import InFlight
         from cdc.sinks.opensearch import OpenSearchSink
 
         return OpenSearchSink(
@@ -160,13 +207,15 @@ class Wiring:
             targets=targets,
             max_bytes=self.settings.bulk_bytes,
             max_count=self.settings.bulk_count,
+            in_flight=InFlight(self.settings.bulks_in_flight),
             timeout_seconds=self.settings.opensearch_timeout_seconds,
             accept_milliseconds=self.settings.kinesis_precision == "millisecond",
             observer=self.observer,
         )
 
-    def archive(self, sleep: Sleep = time.sleep) -> Sink | None:
-        """The archive with nothing in it yet and nothing around it; None if there is none."""
+    def archive(self, sleep: Sleep = time.sleep, *, needs_seconds: float = 0.0) -> Sink | None:
+        """The archive with nothing in it yet and nothing around it; None if there is none. `needs_seconds`: how long
+        before a deadline it begins no more requests."""
         if self.archive_client is None or self.settings.archive_bucket is None:
             return None
         from cdc.sinks.s3 import S3Archive
@@ -179,6 +228,7 @@ class Wiring:
             kms_key=self.settings.archive_kms_key,
             sleep=sleep,
             observer=self.observer,
+            needs_seconds=needs_seconds,
         )
 
 
@@ -195,12 +245,16 @@ def _check_view(view: StreamView, mapping: TableMapping, stream: Stream) -> None
 class _LazyItems:
     """Items by a client that is made at the first read: most streams never need one."""
 
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+
     def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
         return self._items.read(table, keys, deadline)
 
     @cached_property
     def _items(self) -> Items:
-        return DynamoDBItems(aws_client("dynamodb", None))
+        client = aws_client("dynamodb", None, self._timeout_seconds)
+        return DynamoDBItems(client, needs_seconds=self._timeout_seconds)
 
 
 def wire(settings: Settings, *, functions: Sink | None = None, observer: Observer = UNOBSERVED) -> Wiring:
@@ -210,7 +264,8 @@ def wire(settings: Settings, *, functions: Sink | None = None, observer: Observe
     Raises:
         ConfigError: settings or mappings are wrong, or nothing would be done.
     """
-    mappings = Mappings(()) if settings.mappings == "none" else load_mappings(map(Path, settings.mappings.split(":")))
+    spans = opentelemetry_spans() if settings.tracing else UNTRACED
+    mappings = mappings_of(settings)
     indexed = any(file.documents for file in mappings.files)
     if indexed and settings.opensearch_endpoint is None:
         raise ConfigError(
@@ -233,7 +288,9 @@ def wire(settings: Settings, *, functions: Sink | None = None, observer: Observe
         from cdc.sinks.indices import Targets
 
         opensearch, targets = opensearch_client(settings), Targets()
-    archive = aws_client("s3", settings.archive_role_arn) if settings.archive_bucket else None
+    archive = None
+    if settings.archive_bucket is not None:
+        archive = aws_client("s3", settings.archive_role_arn, settings.aws_timeout_seconds)
     return Wiring(
         settings,
         mappings,
@@ -242,9 +299,24 @@ def wire(settings: Settings, *, functions: Sink | None = None, observer: Observe
         targets,
         archive,
         dead_letters(settings),
-        _LazyItems(),
+        _LazyItems(settings.aws_timeout_seconds),
         observer=observer,
+        spans=spans,
     )
+
+
+def mappings_of(settings: Settings) -> Mappings:
+    """What `CDC_MAPPINGS` names, read from files and from S3.
+
+    Raises:
+        ConfigError: they are wrong, or can't be read.
+    """
+    if settings.mappings == "none":
+        return Mappings(())
+    mappings = load_places(settings.mappings, lambda: aws_client("s3", None, settings.aws_timeout_seconds))
+    for file in mappings.files:
+        compile_mapping(file, file.table)  # a transform that can't be loaded is known now, not with the first record
+    return mappings
 
 
 def dead_letters(settings: Settings) -> S3DeadLetters | Announcing | None:
@@ -255,34 +327,59 @@ def dead_letters(settings: Settings) -> S3DeadLetters | Announcing | None:
     """
     if settings.dead_letter_bucket is None:
         return None
-    store = S3DeadLetters(
-        aws_client("s3", None), settings.dead_letter_bucket, settings.dead_letter_prefix, settings.archive_kms_key
-    )
-    queue = settings.dead_letter_queue_url
-    return Announcing(store, aws_client("sqs", None), queue) if queue else store
+    if "AWS_ACCESS_KEY_ID" not in os.environ:  # as it is in every Lambda
+        _check_credentials()
+    client: Any = _LateClient(lambda: aws_client("s3", None, settings.aws_timeout_seconds))
+    store = S3DeadLetters(client, settings.dead_letter_bucket, settings.dead_letter_prefix, settings.archive_kms_key)
+    if not settings.dead_letter_queue_url:
+        return store
+    sqs: Any = _LateClient(lambda: aws_client("sqs", None, _ANNOUNCING_SECONDS))
+    return Announcing(store, sqs, settings.dead_letter_queue_url)
 
 
-def aws_client(service: Literal["s3", "sqs", "dynamodb"], role_arn: str | None) -> Any:
-    """A client of boto3's that does not retry by itself: what a failure means is the sinks' to say.
+class _LateClient:
+    """A client that is made at its first use, which costs a tenth of a second: few processes keep a dead letter."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._make()
+
+
+def _check_credentials() -> None:
+    from botocore.session import get_session
+
+    if get_session().get_credentials() is None:
+        raise ConfigError("there are no AWS credentials", remedy=NO_CREDENTIALS)
+
+
+def aws_client(service: Literal["s3", "sqs", "dynamodb"], role_arn: str | None, timeout_seconds: float = 30.0) -> Any:
+    """A client of botocore's that does not retry by itself: what a failure means is the sinks' to say.
+    `timeout_seconds`: for one request, of which connecting may take three tenths.
 
     Raises:
         ConfigError: there are no credentials.
     """
-    import boto3
     from botocore.config import Config
+    from botocore.session import get_session
 
-    session = boto3.Session()
+    session = get_session()  # boto3's would bring its resources, and what writes their documentation
     if session.get_credentials() is None:
         raise ConfigError("there are no AWS credentials", remedy=NO_CREDENTIALS)
     if role_arn:
         session = assumed(session, role_arn)
-    return session.client(
+    return session.create_client(
         service,
         config=Config(
             s3={"addressing_style": "auto"},
             retries={"mode": "standard", "total_max_attempts": 1},
-            connect_timeout=5,
-            read_timeout=30,
+            connect_timeout=0.3 * timeout_seconds,
+            read_timeout=0.7 * timeout_seconds,
             max_pool_connections=16,
         ),
     )

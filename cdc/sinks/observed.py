@@ -27,11 +27,16 @@ class Observed(Around):
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """As the sink's."""
+        began = self.clock()
         outcomes = self.sink.write(changes, deadline)
+        self.observer.took(self.name, self.clock() - began)
         counts = Counter(type(outcome).__name__.lower() for outcome in outcomes if not isinstance(outcome, Deferred))
         if counts:
             self.observer.wrote(self.name, counts)
-        for reason in {reason_of(one.cause) for one in outcomes if isinstance(one, Deferred) and one.tried}:
+        deferred = [one for one in outcomes if isinstance(one, Deferred) and one.tried]
+        if deferred:
+            self.observer.deferred(self.name, len(deferred))
+        for reason in {reason_of(one.cause) for one in deferred}:
             self.observer.retried(self.name, reason)
         return outcomes
 

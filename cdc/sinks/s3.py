@@ -54,7 +54,10 @@ class S3Archive:
         sleep: Callable[[float], None] = time.sleep,
         name: str = "archive",
         observer: Observer = UNOBSERVED,
+        needs_seconds: float = 0.0,
     ) -> None:
+        """`needs_seconds`: how long one request may take; none is begun with less time left."""
+        self._needs_seconds = needs_seconds
         self._observer = observer
         self._sleep = sleep
         self.name = name
@@ -85,28 +88,31 @@ class S3Archive:
 
     def flush(self, deadline: Deadline) -> None:
         """Put the open segments. What fails stays open, for the next flush."""
+        in_time = deadline.earlier(self._needs_seconds)
         for origin, (first, lines) in list(self._open.items()):
-            if deadline.expired:
-                raise SinkUnavailable(self.name, "the deadline has passed before the archive was written")
-            self._put(object_name(self._prefix, first), first.table, Segment.of(lines), deadline)
+            self._put(object_name(self._prefix, first), first.table, Segment.of(lines), in_time)
             del self._open[origin]
 
     def close(self) -> None:
         """Drop the open segments without writing them."""
         self._open.clear()
 
-    def _put(self, key: str, table: str, segment: Segment, deadline: Deadline) -> None:
+    def _begin(self, in_time: Deadline) -> None:
+        if in_time.expired:
+            raise SinkUnavailable(self.name, "the deadline has passed before the archive was written")
+
+    def _put(self, key: str, table: str, segment: Segment, in_time: Deadline) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
         racing = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_LostRace),
-            stop=lambda state: state.attempt_number >= _RACES or deadline.remaining_seconds <= state.upcoming_sleep,
+            stop=lambda state: state.attempt_number >= _RACES or in_time.remaining_seconds <= state.upcoming_sleep,
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=1),
             sleep=self._sleep,
             reraise=True,
         )
         try:
-            racing(self._put_or_unite, key, table, segment)
+            racing(self._put_or_unite, key, table, segment, in_time)
         except _LostRace as error:
             raise SinkUnavailable(self.name, f"s3://{self._bucket}/{key} keeps being written by others") from error
         except ClientError as error:
@@ -120,10 +126,12 @@ class S3Archive:
         except BotoCoreError as error:
             raise SinkUnavailable(self.name, f"s3://{self._bucket}: {error}") from error
 
-    def _put_or_unite(self, key: str, table: str, segment: Segment) -> None:
+    def _put_or_unite(self, key: str, table: str, segment: Segment, in_time: Deadline) -> None:
         """1. Make the object if the name is free. 2. If it holds the same, done. 3. Else unite the two."""
+        self._begin(in_time)
         if self._put_if(key, table, segment, {"IfNoneMatch": "*"}):
             return
+        self._begin(in_time)
         try:
             found = self._client.get_object(Bucket=self._bucket, Key=key)
         except self._client.exceptions.NoSuchKey as error:
@@ -141,6 +149,7 @@ class S3Archive:
         united = unite(segment, there)
         if united.digest == there.digest:
             return
+        self._begin(in_time)
         if not self._put_if(key, table, united, {"IfMatch": found["ETag"]}):
             raise _LostRace
 

@@ -46,6 +46,7 @@ class Metrics(Observer):
         self._records = self._counter("cdc_records", "Records that are settled.", "table")
         self._changes = self._counter("cdc_changes", "Changes that are settled.", "table", "operation")
         self._outcomes = self._counter("cdc_outcomes", "What became of changes in each sink.", "sink", "outcome")
+        self._deferred = self._counter("cdc_deferred", "Changes that a write left for later, at each write.", "sink")
         self._retries = self._counter("cdc_retries", "Attempts that were made again.", "sink", "reason")
         self._letters = self._counter("cdc_dead_letters", "Dead letters that were stored.", "sink", "reason")
         self._archived_bytes = self._counter("cdc_archive_bytes", "Bytes written to the archive, compressed.")
@@ -58,6 +59,10 @@ class Metrics(Observer):
             buckets=_BATCH,
             registry=self.registry,
         )
+        self._record_bytes = self._counter("cdc_record_bytes", "Their bytes, as the stream has them.", "table")
+        self._write_seconds = Histogram(
+            "cdc_write_seconds", "Writes, their retries included.", ["sink"], buckets=_BATCH, registry=self.registry
+        )
         self._flush_seconds = Histogram(
             "cdc_flush_seconds", "Flushes that succeeded.", ["sink"], buckets=_FLUSH, registry=self.registry
         )
@@ -69,9 +74,10 @@ class Metrics(Observer):
         """All of them, in Prometheus's text format."""
         return generate_latest(self.registry)
 
-    def settled(self, table: str, records: int, seconds: float) -> None:
+    def settled(self, table: str, records: int, seconds: float, size_bytes: int = 0) -> None:
         """See `Observer.settled`."""
         self._records.labels(table).inc(records)
+        self._record_bytes.labels(table).inc(size_bytes)
         self._batch_seconds.labels(table).observe(seconds)
 
     def changed(self, table: str, operation: str, count: int) -> None:
@@ -82,6 +88,14 @@ class Metrics(Observer):
         """See `Observer.wrote`."""
         for outcome, count in outcomes.items():
             self._outcomes.labels(sink, outcome).inc(count)
+
+    def deferred(self, sink: str, changes: int) -> None:
+        """See `Observer.deferred`."""
+        self._deferred.labels(sink).inc(changes)
+
+    def took(self, sink: str, seconds: float) -> None:
+        """See `Observer.took`."""
+        self._write_seconds.labels(sink).observe(seconds)
 
     def retried(self, sink: str, reason: str) -> None:
         """See `Observer.retried`."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cdc import Applied, Change, Deadline, Operation, Outcome, Superseded
 from cdc.attributes import RawItem, encode_item

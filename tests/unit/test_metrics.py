@@ -153,6 +153,23 @@ def test_a_retry_is_counted_once_for_each_attempt_and_reason() -> None:
     assert world.value("cdc_retries_total", sink="functions", reason="index_vanished") == 1
 
 
+def test_what_a_write_leaves_for_later_is_counted_and_timed_with_its_waits() -> None:
+    world = World(
+        script(Deferred("OpenSearch: 429 busy_exception", 10.0), Deferred("OpenSearch: 429 busy_exception", 10))
+    )
+    world.process(record(1, None, {}))
+    assert world.value("cdc_deferred_total", sink="functions") == 1
+    assert world.value("cdc_write_seconds_count", sink="functions") == 2
+    assert world.value("cdc_write_seconds_sum", sink="functions") == pytest.approx(10)
+
+
+def test_the_bytes_of_settled_records_are_those_of_the_stream() -> None:
+    world = World()
+    world.process(record(1, None, {}), record(2, None, {}))
+    size = stream_record({"pk": "k1"}, None, {})["dynamodb"]["SizeBytes"]
+    assert world.value("cdc_record_bytes_total", table="shop") == 2 * size
+
+
 def test_what_was_not_tried_is_no_retry() -> None:
     world = World(script(Deferred("x raised KeyError, attempt 1 of 3"), Deferred("behind it", tried=False)))
     world.process(record(1, None, {}), record(2, None, {}))
@@ -295,6 +312,7 @@ def test_the_documentation_names_every_metric_with_its_labels_and_no_other() -> 
     world.clock.sleep(60)
     world.process()  # a flush
     world.metrics.tied("orders")
+    world.metrics.deferred("functions", 1)
     in_code: dict[str, tuple[str, ...]] = {}
     for family in world.metrics.registry.collect():
         if family.name.startswith("cdc_"):

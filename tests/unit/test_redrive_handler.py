@@ -13,10 +13,12 @@ from cdc import Applied, Change, Deadline, Outcome, Rejected
 from cdc.dead_letters import letter_of
 from cdc.errors import ConfigError
 from cdc.on_failure import FailedBatch, ReadBack
-from cdc.testing import change
+from cdc.testing import SimulatedClock, change
 from consumers.aws_lambda import redrive_handler
-from consumers.redrive_handler import RedriveQueue
+from consumers.embedded_metrics import EmbeddedMetrics
+from consumers.redrive_handler import RedriveQueue, _Wired
 from tests.events import payload
+from tests.invoking import Context, Deployment
 from tests.redriving import Here, Items, Letters, Writes, redriver
 
 WHOLE, RANGE = payload("onfailure-s3-object"), payload("onfailure-sqs-body")
@@ -127,6 +129,38 @@ def test_after_the_deadline_every_message_stays() -> None:
 def test_an_event_of_another_source_is_a_mistake_of_the_deployment(event: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="no messages of SQS"):
         queue_of(Letters()).respond(event, Deadline.after(1))
+
+
+@pytest.mark.parametrize("name", ["onfailure-s3-object", "onfailure-sqs-body"])
+def test_both_shapes_of_lambda_s_failure_records_are_messages(name: str) -> None:
+    here = Here()
+    assert respond(queue_of(Letters(), here), message(payload(name))) == []
+    assert len(here.sink.changes) == (2 if name == "onfailure-s3-object" else 0)
+
+
+def test_a_redrive_tells_how_many_messages_are_done_with_and_how_many_stay() -> None:
+    lines: list[str] = []
+    metrics = EmbeddedMetrics("DynamoDBCDC", write=lines.append)
+    deployment = Deployment()
+    clock = deployment.clock
+    wired = _Wired(queue_of(Letters()), deployment.wiring, metrics)
+    answer = wired({"Records": [message(WHOLE, "good"), message("no JSON", "bad")]}, Context(clock, clock() + 60))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
+    told = json.loads("".join(lines))
+    assert (told["Redriven"], told["Kept"]) == (1, 1)
+
+
+def test_no_message_is_begun_that_would_take_longer_than_is_left() -> None:
+    letters, clock = Letters(), SimulatedClock()
+
+    def read_back(batch: FailedBatch, deadline: Deadline) -> ReadBack:
+        clock.sleep(20)
+        return ReadBack((), True)
+
+    queue = queue_of(letters, read_back=read_back)
+    event = {"Records": [message(RANGE, f"m{number}") for number in range(4)]}
+    answer = queue.respond(event, Deadline.after(50, clock=clock))
+    assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["m2", "m3"]
 
 
 def test_a_handler_without_a_bucket_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,181 @@
+"""Embedded metrics: what an invocation did, as lines of its log that CloudWatch makes metrics of.
+
+AWS, "Specification: Embedded metric format": a line is one JSON object, and each of its dimensions has one value in it.
+So there is a line for the table and one for each sink, written together when the invocation ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from cdc.observer import Observer
+
+__all__ = ["REDRIVE_METRICS", "SINK_METRICS", "TABLE_METRICS", "EmbeddedMetrics"]
+
+_COUNT, _BYTES, _MILLISECONDS = "Count", "Bytes", "Milliseconds"
+_MOST_VALUES = 100  # of one metric in a line, as the specification has it
+
+TABLE_METRICS: Mapping[str, str] = {
+    "Records": _COUNT,
+    "Settled": _COUNT,
+    "Bytes": _BYTES,
+    "Inserts": _COUNT,
+    "Modifies": _COUNT,
+    "Removes": _COUNT,
+    "IteratorAge": _MILLISECONDS,
+    "BatchTime": _MILLISECONDS,
+    "DeadLetters": _COUNT,
+    "ArchiveObjects": _COUNT,
+    "ArchiveBytes": _BYTES,
+    "VersionTies": _COUNT,
+}
+"""Metrics with the dimension `Table`, each with its unit."""
+
+SINK_METRICS: Mapping[str, str] = {
+    "Applied": _COUNT,
+    "Superseded": _COUNT,
+    "Skipped": _COUNT,
+    "Deferred": _COUNT,
+    "Rejected": _COUNT,
+    "Retries": _COUNT,
+    "DeadLetters": _COUNT,
+    "WriteTime": _MILLISECONDS,
+    "FlushTime": _MILLISECONDS,
+}
+"""Metrics with the dimensions `Table` and `Sink`, each with its unit."""
+
+REDRIVE_METRICS: Mapping[str, str] = {"Redriven": _COUNT, "Kept": _COUNT}
+"""Metrics of the redrive's messages; they have no dimension."""
+
+_OPERATIONS = {"INSERT": "Inserts", "MODIFY": "Modifies", "REMOVE": "Removes"}
+_OUTCOMES = {"applied": "Applied", "superseded": "Superseded", "skipped": "Skipped", "rejected": "Rejected"}
+
+
+@dataclass
+class _Told:
+    """What is known of the invocation that runs."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    sinks: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    times: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    """In milliseconds, by sink (none: the table's) and metric."""
+    redrive: Counter[str] | None = None
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+class EmbeddedMetrics(Observer):
+    """An observer of one invocation after the other."""
+
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        now: Callable[[], float] = time.time,
+        write: Callable[[str], object] = _print,
+    ) -> None:
+        self._namespace = namespace
+        self._now = now
+        self._write = write
+        self._told = _Told()
+
+    @contextmanager
+    def invocation(self, table: str) -> Iterator[None]:
+        """What is told within is written at the end, however that comes. `table`: of the stream; the name of the stream
+        itself where that is Kinesis's; empty for a redrive."""
+        self._told = _Told()
+        try:
+            yield
+        finally:
+            self._write("".join(self._lines(table)))
+
+    def _lines(self, table: str) -> Iterator[str]:
+        told = self._told
+        if table:
+            yield self._line({"Table": table}, TABLE_METRICS, told.counts, "")
+            for sink in sorted({*told.sinks, *(sink for sink, _ in told.times if sink)}):
+                yield self._line({"Table": table, "Sink": sink}, SINK_METRICS, told.sinks[sink], sink)
+        if told.redrive is not None:
+            yield self._line({}, REDRIVE_METRICS, told.redrive, "")
+
+    def _line(self, about: Mapping[str, str], metrics: Mapping[str, str], counts: Counter[str], sink: str) -> str:
+        values: dict[str, Any] = {}
+        for name, unit in metrics.items():
+            if unit == _MILLISECONDS:
+                times = self._told.times.get((sink, name), [])[:_MOST_VALUES]
+                if times:
+                    values[name] = times[0] if len(times) == 1 else times
+            else:
+                values[name] = counts[name]
+        directive = {
+            "Namespace": self._namespace,
+            "Dimensions": [list(about)],
+            "Metrics": [{"Name": name, "Unit": metrics[name]} for name in values],
+        }
+        head = {"Timestamp": round(self._now() * 1000), "CloudWatchMetrics": [directive]}
+        return orjson.dumps({"_aws": head, **about, **values}).decode() + "\n"
+
+    def messages(self, redriven: int, kept: int) -> None:
+        """What became of the messages of a redrive."""
+        self._told.redrive = Counter(Redriven=redriven, Kept=kept)
+
+    def received(self, table: str, records: int, oldest_seconds: float) -> None:
+        """See `Observer.received`."""
+        self._told.counts["Records"] += records
+        self._time("", "IteratorAge", oldest_seconds)
+
+    def settled(self, table: str, records: int, seconds: float, size_bytes: int = 0) -> None:
+        """See `Observer.settled`."""
+        self._told.counts.update(Settled=records, Bytes=size_bytes)
+        self._time("", "BatchTime", seconds)
+
+    def changed(self, table: str, operation: str, count: int) -> None:
+        """See `Observer.changed`."""
+        self._told.counts[_OPERATIONS[operation]] += count
+
+    def wrote(self, sink: str, outcomes: Counter[str]) -> None:
+        """See `Observer.wrote`."""
+        self._told.sinks[sink].update({_OUTCOMES[name]: count for name, count in outcomes.items()})
+
+    def deferred(self, sink: str, changes: int) -> None:
+        """See `Observer.deferred`."""
+        self._told.sinks[sink]["Deferred"] += changes
+
+    def took(self, sink: str, seconds: float) -> None:
+        """See `Observer.took`."""
+        self._time(sink, "WriteTime", seconds)
+
+    def retried(self, sink: str, reason: str) -> None:
+        """See `Observer.retried`."""
+        self._told.sinks[sink]["Retries"] += 1
+
+    def kept(self, sink: str, reason: str) -> None:
+        """See `Observer.kept`."""
+        self._told.counts["DeadLetters"] += 1
+        self._told.sinks[sink]["DeadLetters"] += 1
+
+    def archived(self, size_bytes: int) -> None:
+        """See `Observer.archived`."""
+        self._told.counts.update(ArchiveObjects=1, ArchiveBytes=size_bytes)
+
+    def tied(self, index: str) -> None:
+        """See `Observer.tied`."""
+        self._told.counts["VersionTies"] += 1
+
+    def flushed(self, sink: str, seconds: float) -> None:
+        """See `Observer.flushed`."""
+        self._time(sink, "FlushTime", seconds)
+
+    def _time(self, sink: str, metric: str, seconds: float) -> None:
+        self._told.times[sink, metric].append(round(seconds * 1000, 3))

@@ -1,0 +1,80 @@
+"""Modules that are run at their first use behave as if they had been imported at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = {
+    "thing/__init__.py": "print('run')\nfrom thing.part import answer\nfrom . import other\nname = 'thing'\n",
+    "thing/part.py": "answer = 42\n",
+    "thing/other.py": "from thing import part\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, code in PACKAGE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(code)
+    return tmp_path
+
+
+def said(folder: Path, code: str) -> list[str]:
+    """What this code prints, in a Python of its own."""
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); from cdc.late import late\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_a_package_is_not_run_while_only_its_submodules_are_used(folder: Path) -> None:
+    assert said(folder, "late('thing'); from thing.part import answer; print(answer)") == ["42"]
+
+
+def test_a_submodule_asked_of_the_package_does_not_run_it(folder: Path) -> None:
+    assert said(folder, "late('thing'); from thing import part; print(part.answer)") == ["42"]
+
+
+def test_asking_for_something_of_it_runs_it_once(folder: Path) -> None:
+    code = "late('thing'); import thing; print('before'); print(thing.name, thing.answer, thing.other.part.answer)"
+    assert said(folder, code) == ["before", "run", "thing", "42", "42"]
+
+
+def test_what_it_does_not_have_is_an_attribute_error(folder: Path) -> None:
+    code = "late('thing'); import thing; print(hasattr(thing, 'nothing'), hasattr(thing, 'nothing'))"
+    assert said(folder, code) == ["run", "False", "False"]
+
+
+def test_what_is_loaded_or_not_installed_stays_as_it_is(folder: Path) -> None:
+    code = "import thing; late('thing', 'not_installed'); print(type(thing).__name__, 'not_installed' in sys.modules)"
+    assert said(folder, code) == ["run", "module", "False"]
+
+
+def test_a_module_is_absent_for_a_while_only(folder: Path) -> None:
+    code = (
+        "from cdc.late import absent\n"
+        "with absent('thing'):\n"
+        "    try: import thing\n"
+        "    except ImportError: print('no')\n"
+        "import thing\n"
+        "with absent('thing'): import thing; print(thing.name)"
+    )
+    assert said(folder, code) == ["no", "run", "thing"]
+
+
+def test_opensearch_py_is_whole_after_our_client_was_made() -> None:
+    code = (
+        "from cdc.settings import load_settings; from cdc.sinks.client import opensearch_client\n"
+        "client = opensearch_client(load_settings({'CDC_OPENSEARCH_ENDPOINT': 'http://127.0.0.1:9'}))\n"
+        "print('requests.api' in sys.modules, 'asyncio' in sys.modules)\n"
+        "import opensearchpy, requests, urllib3.http2; from opensearchpy.helpers import bulk\n"
+        "print(type(client) is opensearchpy.OpenSearch, bulk.__name__, opensearchpy.helpers.utils.__name__)\n"
+        "print(opensearchpy.Search.__name__, requests.Session.__name__, urllib3.http2.inject_into_urllib3.__name__)"
+    )
+    assert said(Path(), code) == [
+        *("False", "False", "True", "bulk", "opensearchpy.helpers.utils", "Search", "Session", "inject_into_urllib3"),
+    ]
