@@ -4,7 +4,7 @@ STAMP := .venv/installed
 # found before the folder itself: the modules that every record passes, as machine code
 COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:.
 
-.PHONY: help demo test test-docker simulate chaos soak lint format lock lambda bench bench-quick bench-cold test-compiled clean
+.PHONY: help demo test test-docker simulate chaos soak failover lint format lock lambda bench bench-quick bench-cold test-compiled clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -27,6 +27,9 @@ test-docker: $(STAMP) ## the image and docker-compose.yml, from build to verdict
 
 soak: $(STAMP) ## a steady load on a consumer; is its memory flat? (MINUTES=10)
 	@$(BIN)/python -m local.soak $(if $(MINUTES),--minutes $(MINUTES))
+
+failover: $(STAMP) ## how long until another worker, or the same one anew, reads on (ROUNDS=3)
+	@$(BIN)/python -m benchmarks.failover $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .
