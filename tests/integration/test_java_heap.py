@@ -1,4 +1,4 @@
-"""A full heap of the JVM ends the process: a thread that died of it would leave its shard standing still, in silence."""
+"""A full heap of the JVM ends the process: a thread that died of it would leave its shard standing still, unseen."""
 
 from __future__ import annotations
 
