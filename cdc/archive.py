@@ -145,7 +145,7 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         if old == new:
             continue
         try:
-            if any(True for _ in raw_differences(old, new)):
+            if raw_differences(old, new):
                 changed.append(name)
         except MalformedRecord:
             changed.append(name)

@@ -7,9 +7,9 @@ through a float; sets become frozensets; binary is bytes, from base64 text (JSON
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
-from collections.abc import Callable, Mapping
+from base64 import b64encode
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -38,12 +38,15 @@ Number = int | Decimal
 Value = Any
 """str, int, Decimal, bytes, bool, None, dict, list or frozenset: what `decode_value` gives."""
 Item = dict[str, Value]
-AttributeValue = Mapping[str, Any]
-RawItem = Mapping[str, AttributeValue]
+AttributeValue = dict[str, Any]
+RawItem = dict[str, Any]
+"""As JSON has it; nothing writes into one."""
 
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"-?[0-9]{1,40}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_SETS = ("SS", "NS", "BS")
+_TAGS = dict.fromkeys(("S", "N", "B", "BOOL", "NULL", "M", "L", *_SETS))  # in this order, and quick to look in
 
 
 def decode_number(text: object) -> Number:
@@ -53,7 +56,7 @@ def decode_number(text: object) -> Number:
         MalformedRecord: it isn't a number in DynamoDB's notation (Infinity and NaN are none).
     """
     if isinstance(text, str):
-        if _INTEGER.fullmatch(text):
+        if (_is_plain(text) and len(text) <= DIGITS_WITHOUT_EXPONENT) or _INTEGER.fullmatch(text):
             return int(text)
         if _DECIMAL.fullmatch(text):
             try:
@@ -86,91 +89,19 @@ def canonical_number(text: str) -> str:
 DIGITS_WITHOUT_EXPONENT = 40
 
 
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    raise MalformedRecord("a string (S) is text")
-
-
-def _binary(content: object) -> bytes:
-    if isinstance(content, bytes):
-        return content
-    if isinstance(content, str):
-        try:
-            return b64decode(content, validate=True)
-        except (Base64Error, ValueError) as error:
-            raise MalformedRecord("binary (B) is base64 text") from error
-    value = getattr(content, "value", None)  # boto3.dynamodb.types.Binary, without importing boto3
-    if isinstance(value, bytes):
-        return value
-    raise MalformedRecord("binary (B) is base64 text or bytes")
-
-
-def _boolean(content: object) -> bool:
-    if isinstance(content, bool):
-        return content
-    raise MalformedRecord("a boolean (BOOL) is true or false")
-
-
-def _null(content: object) -> None:
-    if content is not True:
-        raise MalformedRecord("NULL has the content true")
-
-
-def _map(content: object) -> Item:
-    if not isinstance(content, Mapping):
-        raise MalformedRecord("a map (M) is an object")
-    return decode_item(content)
-
-
-def _list(content: object) -> list[Value]:
-    if not isinstance(content, list):
-        raise MalformedRecord("a list (L) is an array")
-    values: list[Value] = []
-    for position, value in enumerate(content):
-        try:
-            values.append(decode_value(value))
-        except MalformedRecord as error:
-            raise error.under(position) from None
-    return values
-
-
-def _set_of(member: Callable[[object], Value]) -> Callable[[object], frozenset[Value]]:
-    def decode(content: object) -> frozenset[Value]:
-        if not isinstance(content, list | set | frozenset):
-            raise MalformedRecord("a set (SS, NS, BS) is an array")
-        return frozenset(map(member, content))
-
-    return decode
-
-
-_DECODERS: dict[str, Callable[[object], Value]] = {
-    "S": _text,
-    "N": decode_number,
-    "B": _binary,
-    "BOOL": _boolean,
-    "NULL": _null,
-    "M": _map,
-    "L": _list,
-    "SS": _set_of(_text),
-    "NS": _set_of(decode_number),
-    "BS": _set_of(_binary),
-}
-
-
 def split(value: object) -> tuple[str, Any]:
     """Tag and content of an attribute value.
 
     Raises:
         MalformedRecord: it has no tag, two tags, or a tag that is none of the ten.
     """
-    if not isinstance(value, Mapping) or len(value) != 1:
-        tags = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
-        raise MalformedRecord(f"an attribute value is an object with one type tag; this has: {tags or 'none'}")
-    ((tag, content),) = value.items()
-    if tag not in _DECODERS:
-        raise MalformedRecord(f"unknown type tag {tag!r}; the tags are {', '.join(_DECODERS)}")
-    return tag, content
+    if isinstance(value, dict) and len(value) == 1:
+        for tag, content in value.items():  # the only one
+            if tag in _TAGS:
+                return tag, content
+            raise MalformedRecord(f"unknown type tag {tag!r}; the tags are {', '.join(_TAGS)}")
+    tags = ", ".join(map(str, value)) if isinstance(value, dict) else type(value).__name__
+    raise MalformedRecord(f"an attribute value is an object with one type tag; this has: {tags or 'none'}")
 
 
 def decode_value(value: object) -> Value:
@@ -179,11 +110,25 @@ def decode_value(value: object) -> Value:
     Raises:
         MalformedRecord: it can't be read; `path` leads to the fault.
     """
+    if isinstance(value, dict) and len(value) == 1:
+        for tag, content in value.items():  # the only one
+            if tag == "S" and isinstance(content, str):
+                return content
+            if tag == "N":
+                return decode_number(content)
+            if tag == "M" and isinstance(content, dict):
+                return decode_item(content)
+            if tag == "L" and isinstance(content, list):
+                return _decoded_list(content)
+            if tag == "BOOL" and isinstance(content, bool):
+                return content
     tag, content = split(value)
-    return _DECODERS[tag](content)
+    if tag in _SETS:
+        return frozenset(_members(tag, content))
+    return _binary(content) if tag == "B" else _null_or_fault(tag, content)
 
 
-def decode_item(item: Mapping[str, Any]) -> Item:
+def decode_item(item: RawItem) -> Item:
     """The exact values of all attributes.
 
     Raises:
@@ -196,6 +141,63 @@ def decode_item(item: Mapping[str, Any]) -> Item:
         except MalformedRecord as error:
             raise error.under(name) from None
     return decoded
+
+
+def _decoded_list(content: list[Any]) -> list[Value]:
+    values: list[Value] = []
+    for value in content:
+        try:
+            values.append(decode_value(value))
+        except MalformedRecord as error:
+            raise error.under(len(values)) from None
+    return values
+
+
+def _null_or_fault(tag: str, content: object) -> Value:
+    """NULL; what comes here of other tags is not of their type."""
+    if tag == "NULL" and content is True:
+        return None
+    raise MalformedRecord(_FAULTS[tag])
+
+
+_FAULTS = {
+    "S": "a string (S) is text",
+    "BOOL": "a boolean (BOOL) is true or false",
+    "NULL": "NULL has the content true",
+    "M": "a map (M) is an object",
+    "L": "a list (L) is an array",
+}
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    raise MalformedRecord(_FAULTS["S"])
+
+
+def _binary(content: object) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    if isinstance(content, str):
+        try:
+            return a2b_base64(content, strict_mode=True)
+        except ValueError as error:
+            raise MalformedRecord("binary (B) is base64 text") from error
+    value = getattr(content, "value", None)  # boto3.dynamodb.types.Binary, without importing boto3
+    if isinstance(value, bytes):
+        return value
+    raise MalformedRecord("binary (B) is base64 text or bytes")
+
+
+def _members(tag: str, content: object) -> set[Value]:
+    """The members of a set."""
+    if not isinstance(content, (list, set, frozenset)):
+        raise MalformedRecord("a set (SS, NS, BS) is an array")
+    if tag == "SS":
+        return {_text(member) for member in content}
+    if tag == "NS":
+        return {decode_number(member) for member in content}
+    return {_binary(member) for member in content}
 
 
 def encode_value(value: Value) -> dict[str, Any]:
@@ -249,69 +251,34 @@ def encode_item(item: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
 # --- documents: what `orjson.dumps` writes exactly, straight from DynamoDB JSON without decoding -----------------
 
 
-def json_number(text: object) -> orjson.Fragment:
-    """The digits themselves as a JSON number."""
-    if isinstance(text, str) and _JSON_NUMBER.fullmatch(text):
-        return orjson.Fragment(text)
-    return orjson.Fragment(_json_digits(decode_number(text)))
-
-
-def _json_digits(number: Number) -> str:
-    if isinstance(number, int):
-        return str(number)
-    if not number.is_finite():
-        raise TypeError(f"{number} is not a number that JSON has")
-    return str(number)
-
-
-def _json_list(content: object) -> list[Any]:
-    if not isinstance(content, list):
-        raise MalformedRecord("a list (L) is an array")
-    try:
-        return [json_value(value) for value in content]
-    except MalformedRecord:
-        _list(content)  # says where
-        raise
-
-
-def _json_map(content: object) -> dict[str, Any]:
-    if not isinstance(content, Mapping):
-        raise MalformedRecord("a map (M) is an object")
-    return json_item(content)
-
-
-def _json_binary(content: object) -> str:
-    if isinstance(content, str):
-        _binary(content)
-        return content
-    return b64encode(_binary(content)).decode()
-
-
-_TO_JSON: dict[str, Callable[[Any], Any]] = {
-    "S": _text,
-    "N": json_number,
-    "B": _json_binary,
-    "BOOL": _boolean,
-    "NULL": _null,
-    "M": _json_map,
-    "L": _json_list,
-    "SS": lambda content: plain(_DECODERS["SS"](content)),
-    "NS": lambda content: plain(_DECODERS["NS"](content)),
-    "BS": lambda content: plain(_DECODERS["BS"](content)),
-}
-
-
 def json_value(value: object) -> Any:
     """What `orjson.dumps` writes for an attribute value: exact digits, sets as sorted arrays, binary as base64.
 
     Raises:
         MalformedRecord: the value can't be read.
     """
+    if isinstance(value, dict) and len(value) == 1:
+        for tag, content in value.items():  # the only one
+            if tag == "S" and isinstance(content, str):
+                return content
+            if tag == "N":
+                return json_number(content)
+            if tag == "M" and isinstance(content, dict):
+                return json_item(content)
+            if tag == "L" and isinstance(content, list):
+                return _json_list(content)
+            if tag == "BOOL" and isinstance(content, bool):
+                return content
     tag, content = split(value)
-    return _TO_JSON[tag](content)
+    if tag not in _SETS:
+        return _json_binary(content) if tag == "B" else _null_or_fault(tag, content)
+    members = sorted(_members(tag, content))
+    if tag == "NS":
+        return [orjson.Fragment(_json_digits(member)) for member in members]
+    return [b2a_base64(member, newline=False).decode() for member in members] if tag == "BS" else members
 
 
-def json_item(item: Mapping[str, Any]) -> dict[str, Any]:
+def json_item(item: RawItem) -> dict[str, Any]:
     """The document of all attributes, for `orjson.dumps`.
 
     Raises:
@@ -324,6 +291,41 @@ def json_item(item: Mapping[str, Any]) -> dict[str, Any]:
         except MalformedRecord as error:
             raise error.under(name) from None
     return document
+
+
+def _json_list(content: list[Any]) -> list[Any]:
+    values: list[Any] = []
+    for value in content:
+        try:
+            values.append(json_value(value))
+        except MalformedRecord as error:
+            raise error.under(len(values)) from None
+    return values
+
+
+def json_number(text: object) -> orjson.Fragment:
+    """The digits themselves as a JSON number."""
+    if isinstance(text, str) and (_is_plain(text) or _JSON_NUMBER.fullmatch(text)):
+        return orjson.Fragment(text)
+    return orjson.Fragment(_json_digits(decode_number(text)))
+
+
+def _is_plain(text: str) -> bool:
+    """Is it written as JSON writes a natural number? Most are, and this is quicker than a regular expression."""
+    return text.isdigit() and text.isascii() and (text[0] != "0" or text == "0")
+
+
+def _json_digits(number: Number) -> str:
+    if isinstance(number, int):
+        return str(number)
+    if not number.is_finite():
+        raise TypeError(f"{number} is not a number that JSON has")
+    return str(number)
+
+
+def _json_binary(content: object) -> str:
+    binary = _binary(content)
+    return content if isinstance(content, str) else b2a_base64(binary, newline=False).decode()
 
 
 def plain(value: Value) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from cdc.attributes import Item, RawItem, Value, decode_item, decode_number, decode_value, split
-from cdc.errors import ImageMissing, MalformedRecord
+import msgspec
+
+from cdc.attributes import Item, RawItem, decode_item
+from cdc.differences import Added, Changed, Difference, Path, Removed, raw_differences
+from cdc.errors import ImageMissing
 from cdc.sequence import (
     RecordIdentity,
     SequenceNumber,
@@ -35,9 +37,6 @@ __all__ = [
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-Path = tuple[str | int, ...]
-"""Attribute names and list indexes, outermost first."""
 
 
 class Operation(StrEnum):
@@ -78,33 +77,7 @@ class Wire(StrEnum):
     """The data of a Kinesis record: neither ARN nor sequence number of the stream are in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
-    """There was nothing at the path."""
-
-    after: Value
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """There is nothing at the path any more."""
-
-    before: Value
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Another value, or the same of another type."""
-
-    before: Value
-    after: Value
-
-
-Difference = Added | Removed | Changed
-
-
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
     """One change of one item. Built without touching the images: they decode on first use.
 
     `keys`, `before`, `after` and `differences()` raise `MalformedRecord` when what they decode can't be read.
@@ -123,11 +96,18 @@ class Change:
     event_id: str = ""
     is_coarse: bool = False
     """Does it rank by a time in milliseconds? Then two changes of an item may be indistinguishable."""
-    record: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    wire: Wire = field(default=Wire.LAMBDA, compare=False)
+    record: dict[str, Any] = {}
+    wire: Wire = Wire.LAMBDA
     """The shape of `record`."""
-    redriven: bool = field(default=False, compare=False)
+    redriven: bool = False
     """Does it come from a dead letter? Then newer changes of the item may have been seen before it."""
+
+    def __eq__(self, other: object) -> bool:
+        """Is it the same change? How it was received (`record`, `wire`, `redriven`) does not count."""
+        return isinstance(other, Change) and all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
 
     @property
     def table(self) -> str:
@@ -187,64 +167,7 @@ class Change:
                 f"the stream of {self.table} has the view {self.view}: there is no old and new image to compare",
                 remedy="Enable the stream with NEW_AND_OLD_IMAGES.",
             )
-        return dict(raw_differences(self.raw_before or {}, self.raw_after or {}))
+        return raw_differences(self.raw_before or {}, self.raw_after or {})
 
 
-def raw_differences(before: RawItem, after: RawItem, at: Path = ()) -> Iterator[tuple[Path, Difference]]:
-    """The differences of two items in DynamoDB JSON, decoding only what differs."""
-    for name, old in before.items():
-        path = (*at, name)
-        new = after.get(name)
-        if new is None:
-            yield path, Removed(_value(old, path))
-        elif old != new:
-            yield from _value_differences(old, new, path)
-    for name, new in after.items():
-        if name not in before:
-            path = (*at, name)
-            yield path, Added(_value(new, path))
-
-
-def _value_differences(old: Any, new: Any, at: Path) -> Iterator[tuple[Path, Difference]]:
-    try:
-        (old_tag, old_content), (new_tag, new_content) = split(old), split(new)
-    except MalformedRecord as error:
-        raise error.under(*at) from None
-    if old_tag == new_tag:
-        match old_tag:
-            case "M" if isinstance(old_content, Mapping) and isinstance(new_content, Mapping):
-                yield from raw_differences(old_content, new_content, at)
-                return
-            case "L" if isinstance(old_content, list) and isinstance(new_content, list):
-                yield from _list_differences(old_content, new_content, at)
-                return
-            case "N" if _number(old_content, at) == _number(new_content, at):
-                return
-            case "SS" | "NS" | "BS" | "B" if _value(old, at) == _value(new, at):
-                return
-    yield at, Changed(_value(old, at), _value(new, at))
-
-
-def _list_differences(old: list[Any], new: list[Any], at: Path) -> Iterator[tuple[Path, Difference]]:
-    for position in range(max(len(old), len(new))):
-        path = (*at, position)
-        if position >= len(new):
-            yield path, Removed(_value(old[position], path))
-        elif position >= len(old):
-            yield path, Added(_value(new[position], path))
-        elif old[position] != new[position]:
-            yield from _value_differences(old[position], new[position], path)
-
-
-def _value(raw: Any, at: Path) -> Value:
-    try:
-        return decode_value(raw)
-    except MalformedRecord as error:
-        raise error.under(*at) from None
-
-
-def _number(text: Any, at: Path) -> Any:
-    try:
-        return decode_number(text)
-    except MalformedRecord as error:
-        raise error.under(*at) from None
+_COMPARED = [name for name in Change.__struct_fields__ if name not in ("record", "wire", "redriven")]

@@ -17,9 +17,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 
-from cdc.attributes import Item, RawItem, canonical_number, json_item, plain
+from cdc.attributes import Item, RawItem, canonical_number, json_item, plain, split
 from cdc.change import Change, Operation, raw_differences
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
 from cdc.fields import only, rename, without
@@ -35,8 +36,7 @@ MAX_ID_BYTES = 512
 Transform = Callable[[Item, Change], Mapping[str, Any] | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """Write `source` (a JSON object) as the document."""
 
     index: str
@@ -46,8 +46,7 @@ class Index:
     source: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Remove the document."""
 
     index: str
@@ -65,7 +64,9 @@ def document_id(parts: Sequence[str]) -> str:
     One part: its text. More: joined by `|`, with `%` and `|` percent-encoded inside a part. What is longer than
     512 bytes of UTF-8, empty, or looks like such a digest: `sha256:` and the hex digest of that text.
     """
-    text = parts[0] if len(parts) == 1 else "|".join(part.replace("%", "%25").replace("|", "%7C") for part in parts)
+    text = parts[0] if len(parts) == 1 else "|".join([part.replace("%", "%25").replace("|", "%7C") for part in parts])
+    if 0 < len(text) <= MAX_ID_BYTES // 4 and not text.startswith("sha256:"):
+        return text  # no character has more than four bytes
     if not text or len(text.encode()) > MAX_ID_BYTES or _DIGEST.fullmatch(text):
         return "sha256:" + sha256(text.encode()).hexdigest()
     return text
@@ -74,21 +75,21 @@ def document_id(parts: Sequence[str]) -> str:
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-def key_text(value: Mapping[str, Any]) -> str:
+def key_text(value: object) -> str:
     """The text of a key attribute: S as is, N as canonical digits, B as base64url.
 
     Raises:
         MalformedRecord: it is no key attribute's value.
     """
-    match dict(value):
-        case {"S": str(text)}:
-            return text
-        case {"N": str(text)}:
-            return canonical_number(text)
-        case {"B": str(text)}:
-            return text.translate(_TO_BASE64URL)
-        case {"B": bytes(content)}:
-            return urlsafe_b64encode(content).decode()
+    tag, content = split(value)
+    if tag == "S" and isinstance(content, str):
+        return content
+    if tag == "N" and isinstance(content, str):
+        return canonical_number(content)
+    if tag == "B" and isinstance(content, str):
+        return content.translate(_TO_BASE64URL)
+    if tag == "B" and isinstance(content, bytes):
+        return urlsafe_b64encode(content).decode()
     raise MalformedRecord("a key attribute is S, N or B")
 
 
@@ -156,7 +157,7 @@ class _Owner:
             return False
         return all(
             any(path[: len(ignored)] == ignored for ignored in self.unless_only)
-            for path, _ in raw_differences(change.raw_before, change.raw_after)
+            for path in raw_differences(change.raw_before, change.raw_after)
         )
 
 
@@ -192,8 +193,8 @@ class CompiledMapping:
 
         Rejected stands for a document that can't be made of the item, which stops those of no other index.
         """
-        found = (self._write_or_rejected(change, index, owners) for index, owners in self._by_index)
-        return tuple(write for write in found if write is not None)
+        found = [self._write_or_rejected(change, index, owners) for index, owners in self._by_index]
+        return tuple([write for write in found if write is not None])
 
     def _write_or_rejected(self, change: Change, index: str, owners: Sequence[_Owner]) -> Write | Rejected | None:
         try:

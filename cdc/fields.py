@@ -22,14 +22,14 @@ def only(item: RawItem, paths: Sequence[tuple[str, ...]]) -> RawItem:
     return chosen
 
 
-def _copy(item: Mapping[str, Any], path: tuple[str, ...], into: dict[str, Any]) -> None:
+def _copy(item: RawItem, path: tuple[str, ...], into: dict[str, Any]) -> None:
     name, rest = path[0], path[1:]
     value = item.get(name)
     if value is None or into.get(name) is value:
         return
     if not rest:
         into[name] = value
-    elif isinstance(value, Mapping) and isinstance(value.get("M"), Mapping):
+    elif isinstance(value, dict) and isinstance(value.get("M"), dict):
         _copy(value["M"], rest, into.setdefault(name, {"M": {}})["M"])
 
 
@@ -40,14 +40,14 @@ def without(item: RawItem, paths: Sequence[tuple[str, ...]]) -> RawItem:
     return item
 
 
-def _removed(item: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any]:
+def _removed(item: RawItem, path: tuple[str, ...]) -> RawItem:
     name, rest = path[0], path[1:]
     value = item.get(name)
     if value is None:
         return item
     if not rest:
         return {other: content for other, content in item.items() if other != name}
-    if isinstance(value, Mapping) and isinstance(value.get("M"), Mapping):
+    if isinstance(value, dict) and isinstance(value.get("M"), dict):
         return {**item, name: {"M": _removed(value["M"], rest)}}
     return item
 

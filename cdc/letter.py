@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -161,4 +160,4 @@ def change_of_letter(letter: DeadLetter) -> Change:
     record = record_of_letter(letter)
     if isinstance(record, Unreadable):
         raise record.error
-    return replace(record, redriven=True)
+    return msgspec.structs.replace(record, redriven=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,11 +81,13 @@ Outcome = Applied | Superseded | Skipped | Deferred | Rejected
 _SEVERITY: dict[type[Outcome], int] = {Skipped: 0, Superseded: 1, Applied: 2, Rejected: 3, Deferred: 4}
 
 
-def worst(outcomes: Iterable[Outcome]) -> Outcome:
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
     """The outcome of a change that became several operations: Deferred, then Rejected, Applied, Superseded, Skipped.
 
     A rejection that is not kept yet goes before one that is. Of none at all: Skipped.
     """
+    if len(outcomes) == 1:
+        return outcomes[0]
     return max(outcomes, key=_rank, default=Skipped("no document takes it"))
 
 

@@ -101,7 +101,7 @@ def _compile_nested(pattern: Mapping[str, Any], at: str) -> _Matcher:
         if value is None:
             return inside({})
         tag, content = _split(value)
-        if tag == "M" and isinstance(content, Mapping):
+        if tag == "M" and isinstance(content, dict):
             return inside(content)
         if tag == "L" and isinstance(content, list):
             return any(matches(member) for member in content)
@@ -147,9 +147,9 @@ def _any_member(value: Any, tests: Sequence[_Test]) -> bool:
 
 
 def _split(value: Any) -> tuple[str, Any]:
-    if isinstance(value, Mapping) and len(value) == 1:
-        ((tag, content),) = value.items()
-        return tag, content
+    if isinstance(value, dict) and len(value) == 1:
+        for tag, content in value.items():  # the only one
+            return tag, content
     return "", None
 
 

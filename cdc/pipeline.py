@@ -18,7 +18,8 @@ from cdc.sources import Record, Unreadable
 __all__ = ["Pipeline"]
 
 _FLUSH_SECONDS = 10.0
-"""What a batch's writes leave for the flush, at most: a good prefix must be acknowledged though a write hangs."""
+"""What a batch's writes leave for the flush, at most, unless it is told what the flush needs: a good prefix must be
+acknowledged though a write hangs."""
 _BEHIND_UNREADABLE = Deferred("an unreadable record before it is not kept yet", tried=False)
 
 
@@ -29,6 +30,10 @@ class Pipeline:
     sink: Sink
     dead_letters: DeadLetterStore | None
     observer: Observer = UNOBSERVED
+    letter_seconds: float = 0.0
+    """How long storing one dead letter may take: none is begun with less time left. 0: whatever the time."""
+    flush_seconds: float | None = None
+    """What `process` leaves of its time for the flush."""
 
     def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
         """Write the records, oldest first; one outcome a record. Acknowledge only after `flush`.
@@ -39,7 +44,8 @@ class Pipeline:
         outcomes: list[Outcome] = []
         changes: list[Change] = []
         unreadable = [record for record in records if isinstance(record, Unreadable)]
-        kept = iter(keep_unreadable(unreadable, self.dead_letters))
+        in_time = deadline.earlier(self.letter_seconds) if self.letter_seconds else None
+        kept = iter(keep_unreadable(unreadable, self.dead_letters, in_time=in_time))
         for record in records:
             if isinstance(record, Unreadable):
                 outcome = next(kept)
@@ -75,7 +81,9 @@ class Pipeline:
         Where the first unsettled record has no sequence number, the nearest before it that has one is named: more
         is delivered again than need be. None at all: SinkUnavailable, so that the whole batch comes again.
         """
-        reserve = min(_FLUSH_SECONDS, deadline.remaining_seconds / 5)
+        reserve = self.flush_seconds
+        if reserve is None:
+            reserve = min(_FLUSH_SECONDS, deadline.remaining_seconds / 5)
         outcomes = self.write(records, deadline.earlier(reserve))
         count = leading_settled(outcomes)
         try:

@@ -216,7 +216,7 @@ class Redriver:
             ConfigError: no mapping names the table.
             SinkUnavailable: an index can't be looked up.
         """
-        changes = [replace(record, redriven=True) for record in records if isinstance(record, Change)]
+        changes = [msgspec.structs.replace(record, redriven=True) for record in records if isinstance(record, Change)]
         written = iter(self._all_sinks(changes, deadline) if changes else ())
         kept = iter(keep_unreadable([record for record in records if isinstance(record, Unreadable)], self.kept))
         return [next(kept) if isinstance(record, Unreadable) else next(written) for record in records]

@@ -11,10 +11,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, total_ordering
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 import orjson
 
 from cdc.attributes import canonical_number
@@ -47,9 +48,7 @@ _STREAM_ARN = re.compile(r"(arn:[^:]+:dynamodb:[^:]+:[^:]*:table/([^/]+))/stream
 _KINESIS_ARN = re.compile(r"arn:([^:]+):kinesis:([^:]+:[^:]*):stream/(.+)")
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class SequenceNumber:
+class SequenceNumber(msgspec.Struct, frozen=True, eq=False):
     """A sequence number: text as AWS gave it, compared as the integer it is."""
 
     text: str
@@ -62,12 +61,15 @@ class SequenceNumber:
         Raises:
             MalformedRecord: it is anything else.
         """
-        if not isinstance(text, str) or not text.isdecimal() or not text.isascii() or len(text) > max_digits:
-            raise MalformedRecord(f"a sequence number has 1 to {max_digits} digits; this is {text!r:.80}")
-        return cls(text, int(text))
+        if isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) <= max_digits:
+            return cls(text, int(text))
+        raise MalformedRecord(f"a sequence number has 1 to {max_digits} digits; this is {text!r:.80}")
 
     def __lt__(self, other: SequenceNumber) -> bool:
         return self.value < other.value
+
+    def __le__(self, other: SequenceNumber) -> bool:
+        return self.value <= other.value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SequenceNumber) and self.value == other.value

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from cdc.attributes import decode_item
+from cdc.attributes import RawItem, decode_item
 from cdc.change import Change, Operation, StreamView, Wire
 from cdc.errors import ConfigError, MalformedRecord
 from cdc.sequence import KINESIS_DIGITS, SequenceNumber, Stream
@@ -33,10 +33,13 @@ __all__ = [
     "read_adapter",
     "read_kinesis",
     "read_lambda",
+    "size_bytes_of",
 ]
 
 _LAST_MICROS = 2_556_144_000_000_000  # 2051-01-01, up to which versions have room
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
+_OPERATIONS = {operation.value: operation for operation in Operation}
+_VIEWS = {view.value: view for view in StreamView}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,13 @@ def _digestible(record: Any) -> bytes:
 Record = Change | Unreadable
 
 
+def size_bytes_of(record: Record) -> int:
+    """The size of a change as DynamoDB counted it (`SizeBytes`); 0 where it does not say."""
+    facts = record.record.get("dynamodb") if isinstance(record.record, Mapping) else None
+    size = facts.get("SizeBytes") if isinstance(facts, Mapping) else None
+    return size if isinstance(size, int) else 0
+
+
 def changes_from_lambda(event: Mapping[str, Any]) -> Iterator[Change]:
     """The changes of a Lambda event of DynamoDB Streams or of Kinesis Data Streams for DynamoDB, in their order.
 
@@ -98,7 +108,7 @@ def read_lambda(event: Mapping[str, Any]) -> Sequence[Record]:
 
 
 def _read_lambda_record(record: Any, position: int) -> Record:
-    source = record.get("eventSource") if isinstance(record, Mapping) else None
+    source = record.get("eventSource") if isinstance(record, dict) else None
     if source == "aws:dynamodb":
         try:
             stream = Stream.dynamodb(str(record.get("eventSourceARN")))
@@ -117,7 +127,7 @@ def _read_lambda_record(record: Any, position: int) -> Record:
     )
 
 
-def _read_lambda_kinesis(record: Mapping[str, Any], position: int) -> Record:
+def _read_lambda_kinesis(record: dict[str, Any], position: int) -> Record:
     sequence, data = None, b""
     try:
         envelope = record.get("kinesis")
@@ -182,7 +192,7 @@ def change_from_kinesis(payload: bytes, arn: str, sequence: SequenceNumber) -> C
 
 
 def change_from_stream_record(
-    record: Mapping[str, Any], stream: Stream, *, micros_per_unit: int = 1_000_000, wire: Wire = Wire.LAMBDA
+    record: dict[str, Any], stream: Stream, *, micros_per_unit: int = 1_000_000, wire: Wire = Wire.LAMBDA
 ) -> Change:
     """The change of a record of DynamoDB Streams, as Lambda or GetRecords give it.
 
@@ -200,17 +210,17 @@ def change_from_stream_record(
 
 
 def _change(
-    record: Mapping[str, Any],
-    facts: Mapping[str, Any],
+    record: dict[str, Any],
+    facts: dict[str, Any],
     stream: Stream,
     sequence: SequenceNumber,
     micros_per_unit: int,
     wire: Wire,
 ) -> Change:
-    try:
-        operation = Operation(record.get("eventName"))  # type: ignore[arg-type]  # a wrong one raises ValueError
-    except ValueError:
-        raise MalformedRecord("is not INSERT, MODIFY or REMOVE", path=("eventName",)) from None
+    name = record.get("eventName")
+    operation = _OPERATIONS.get(name) if isinstance(name, str) else None
+    if operation is None:
+        raise MalformedRecord("is not INSERT, MODIFY or REMOVE", path=("eventName",))
     keys = _image(facts, "Keys")
     if keys is None:
         raise MalformedRecord("the record has no keys", path=("dynamodb", "Keys"))
@@ -232,7 +242,7 @@ def _change(
         raw_before=None if operation is Operation.INSERT else before,
         raw_after=None if operation is Operation.REMOVE else after,
         created_micros=_micros(facts.get("ApproximateCreationDateTime"), micros_per_unit),
-        expired=operation is Operation.REMOVE and isinstance(user, Mapping) and _is_ttl(user),
+        expired=operation is Operation.REMOVE and isinstance(user, dict) and _is_ttl(user),
         event_id=str(record.get("eventID", "")),
         is_coarse=stream.minute is None and micros_per_unit > 1,
         record=record,
@@ -240,29 +250,31 @@ def _change(
     )
 
 
-def _facts(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
     facts = record.get("dynamodb")
-    if not isinstance(facts, Mapping):
+    if not isinstance(facts, dict):
         raise MalformedRecord("the record has no such object", path=("dynamodb",))
     return facts
 
 
-def _image(facts: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+def _image(facts: dict[str, Any], name: str) -> RawItem | None:
     image = facts.get(name)
-    if image is not None and not isinstance(image, Mapping):
-        raise MalformedRecord("is not an object", path=("dynamodb", name))
-    return image or None  # the adapter writes an absent image as an empty object
+    if isinstance(image, dict):
+        return image or None  # the adapter writes an absent image as an empty object
+    if image is None:
+        return None
+    raise MalformedRecord("is not an object", path=("dynamodb", name))
 
 
-def _view(facts: Mapping[str, Any], before: object, after: object) -> StreamView:
+def _view(facts: dict[str, Any], before: object, after: object) -> StreamView:
     """The stream's view; records of Kinesis don't name it, they carry both images."""
     name = facts.get("StreamViewType")
     if name is None:
         return StreamView.NEW_AND_OLD_IMAGES if before or after else StreamView.KEYS_ONLY
-    try:
-        return StreamView(name)
-    except ValueError:
-        raise MalformedRecord(f"unknown view {name!r:.40}", path=("dynamodb", "StreamViewType")) from None
+    view = _VIEWS.get(name) if isinstance(name, str) else None
+    if view is None:
+        raise MalformedRecord(f"unknown view {name!r:.40}", path=("dynamodb", "StreamViewType"))
+    return view
 
 
 def _micros(created: object, micros_per_unit: int) -> int:
@@ -272,6 +284,8 @@ def _micros(created: object, micros_per_unit: int) -> int:
             pass
         case int():
             micros = created * micros_per_unit
+        case float() if created.is_integer():
+            micros = int(created) * micros_per_unit
         case float() | Decimal() if isfinite(created):
             micros = int(Decimal(str(created)) * micros_per_unit)
         case datetime():
@@ -281,17 +295,17 @@ def _micros(created: object, micros_per_unit: int) -> int:
     return micros
 
 
-def _is_ttl(user: Mapping[str, Any]) -> bool:
+def _is_ttl(user: dict[str, Any]) -> bool:
     kind, principal = user.get("type", user.get("Type")), user.get("principalId", user.get("PrincipalId"))
     return bool(kind == "Service" and principal == _TTL_PRINCIPAL)
 
 
-def _parse(payload: bytes) -> Mapping[str, Any]:
+def _parse(payload: bytes) -> dict[str, Any]:
     try:
         record = orjson.loads(payload)
     except orjson.JSONDecodeError:
         raise MalformedRecord("the record is no JSON") from None
-    if not isinstance(record, Mapping):
+    if not isinstance(record, dict):
         raise MalformedRecord("the record is no JSON object")
     return record
 

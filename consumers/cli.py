@@ -119,7 +119,7 @@ def _archived(table: str | None) -> Any:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from cdc.archive import read_archive
-    from consumers.wiring import aws_client
+    from consumers.clients import aws_client
 
     settings = load_settings(os.environ)
     if settings.archive_bucket is None:

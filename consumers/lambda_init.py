@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cdc.deadline import Deadline
 from cdc.errors import CdcError, ConfigError
-from consumers.collecting import collect_seldom
+from consumers.collecting import collect_later, collect_seldom
 
 if TYPE_CHECKING:
     from consumers.wiring import Wiring
@@ -40,7 +40,8 @@ def made_ready(start: Callable[[], _T]) -> Callable[[], _T]:
     once = cache(start)
     if os.environ.get("AWS_LAMBDA_RUNTIME_API"):  # set for whoever fetches invocations there
         try:
-            once()
+            with collect_later():
+                once()
             collect_seldom()
         except CdcError as error:
             raise ConfigError("; ".join(error.message.splitlines()) + (error.remedy and f" → {error.remedy}")) from None

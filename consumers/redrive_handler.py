@@ -200,8 +200,7 @@ def _queue() -> _Wired:
 
 
 def _wired(functions: Sink | None) -> _Wired:
-    import boto3
-
+    from consumers.clients import aws_client
     from consumers.redriving import redriver, streams
     from consumers.wiring import wire
 
@@ -209,5 +208,5 @@ def _wired(functions: Sink | None) -> _Wired:
     configure_lambda_logging(settings.log_level)
     metrics = EmbeddedMetrics(settings.metrics_namespace) if settings.embedded_metrics else None
     wiring = wire(settings, functions=functions, observer=metrics or UNOBSERVED)
-    s3 = cache(lambda: boto3.client("s3"))
+    s3 = cache(lambda: aws_client("s3", None, settings.aws_timeout_seconds))
     return _Wired(RedriveQueue(redriver(wiring), streams(), s3), wiring, metrics)

@@ -111,9 +111,10 @@ def _table_arn(table: str) -> str:
 
 def streams() -> Streams:
     """Reads batches back from their streams, each in its region."""
-    import boto3
 
     def client(service: str, region: str) -> Any:
+        import boto3
+
         return boto3.client(service, region_name=region)  # type: ignore[call-overload]  # one of two services
 
     return Streams(cache(client))

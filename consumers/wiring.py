@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from cdc.attributes import RawItem
 from cdc.change import StreamView
 from cdc.dead_letters import Announcing, Keeping, S3DeadLetters
 from cdc.deadline import Clock, Deadline
@@ -28,7 +27,7 @@ from cdc.settings import Settings
 from cdc.sinks import Sink
 from cdc.sinks.age_limit import AgeLimit
 from cdc.sinks.breaker import Breaker
-from cdc.sinks.client import NO_CREDENTIALS, assumed, opensearch_client, within
+from cdc.sinks.client import opensearch_client, within
 from cdc.sinks.conflicts import ConflictAlarm
 from cdc.sinks.current import Current
 from cdc.sinks.fanout import Fanout
@@ -36,6 +35,7 @@ from cdc.sinks.observed import Observed
 from cdc.sinks.traced import Traced
 from cdc.table import DynamoDBItems, Items
 from cdc.tracing import UNTRACED, Spans, opentelemetry_spans
+from consumers.clients import LateClient, aws_client, check_credentials
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from cdc.sinks.indices import Targets
 
-__all__ = ["Wiring", "aws_client", "dead_letters", "mappings_of", "wire"]
+__all__ = ["Wiring", "dead_letters", "mappings_of", "wire"]
 
 log = logging.getLogger(__name__)
 
@@ -242,21 +242,6 @@ def _check_view(view: StreamView, mapping: TableMapping, stream: Stream) -> None
         )
 
 
-class _LazyItems:
-    """Items by a client that is made at the first read: most streams never need one."""
-
-    def __init__(self, timeout_seconds: float) -> None:
-        self._timeout_seconds = timeout_seconds
-
-    def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
-        return self._items.read(table, keys, deadline)
-
-    @cached_property
-    def _items(self) -> Items:
-        client = aws_client("dynamodb", None, self._timeout_seconds)
-        return DynamoDBItems(client, needs_seconds=self._timeout_seconds)
-
-
 def wire(settings: Settings, *, functions: Sink | None = None, observer: Observer = UNOBSERVED) -> Wiring:
     """Read the mappings and make the clients that the settings ask for; `observer` is told what its pipelines do.
     Talks to nobody yet.
@@ -299,7 +284,7 @@ def wire(settings: Settings, *, functions: Sink | None = None, observer: Observe
         targets,
         archive,
         dead_letters(settings),
-        _LazyItems(settings.aws_timeout_seconds),
+        _items(settings),
         observer=observer,
         spans=spans,
     )
@@ -319,6 +304,11 @@ def mappings_of(settings: Settings) -> Mappings:
     return mappings
 
 
+def _items(settings: Settings) -> Items:
+    client: Any = LateClient(lambda: aws_client("dynamodb", None, settings.aws_timeout_seconds))
+    return DynamoDBItems(client, needs_seconds=settings.aws_timeout_seconds)
+
+
 def dead_letters(settings: Settings) -> S3DeadLetters | Announcing | None:
     """Where dead letters are kept, and announced if there is a queue; None without a bucket.
 
@@ -328,58 +318,10 @@ def dead_letters(settings: Settings) -> S3DeadLetters | Announcing | None:
     if settings.dead_letter_bucket is None:
         return None
     if "AWS_ACCESS_KEY_ID" not in os.environ:  # as it is in every Lambda
-        _check_credentials()
-    client: Any = _LateClient(lambda: aws_client("s3", None, settings.aws_timeout_seconds))
+        check_credentials()
+    client: Any = LateClient(lambda: aws_client("s3", None, settings.aws_timeout_seconds))
     store = S3DeadLetters(client, settings.dead_letter_bucket, settings.dead_letter_prefix, settings.archive_kms_key)
     if not settings.dead_letter_queue_url:
         return store
-    sqs: Any = _LateClient(lambda: aws_client("sqs", None, _ANNOUNCING_SECONDS))
+    sqs: Any = LateClient(lambda: aws_client("sqs", None, _ANNOUNCING_SECONDS))
     return Announcing(store, sqs, settings.dead_letter_queue_url)
-
-
-class _LateClient:
-    """A client that is made at its first use, which costs a tenth of a second: few processes keep a dead letter."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    @cached_property
-    def _client(self) -> Any:
-        return self._make()
-
-
-def _check_credentials() -> None:
-    from botocore.session import get_session
-
-    if get_session().get_credentials() is None:
-        raise ConfigError("there are no AWS credentials", remedy=NO_CREDENTIALS)
-
-
-def aws_client(service: Literal["s3", "sqs", "dynamodb"], role_arn: str | None, timeout_seconds: float = 30.0) -> Any:
-    """A client of botocore's that does not retry by itself: what a failure means is the sinks' to say.
-    `timeout_seconds`: for one request, of which connecting may take three tenths.
-
-    Raises:
-        ConfigError: there are no credentials.
-    """
-    from botocore.config import Config
-    from botocore.session import get_session
-
-    session = get_session()  # boto3's would bring its resources, and what writes their documentation
-    if session.get_credentials() is None:
-        raise ConfigError("there are no AWS credentials", remedy=NO_CREDENTIALS)
-    if role_arn:
-        session = assumed(session, role_arn)
-    return session.create_client(
-        service,
-        config=Config(
-            s3={"addressing_style": "auto"},
-            retries={"mode": "standard", "total_max_attempts": 1},
-            connect_timeout=0.3 * timeout_seconds,
-            read_timeout=0.7 * timeout_seconds,
-            max_pool_connections=16,
-        ),
-    )

@@ -26,14 +26,12 @@ class Fanout:
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """The worst outcome of each change."""
         columns = [sink.write(changes, deadline) for sink in self.sinks]
-        outcomes = [worst(row) for row in zip(*columns, strict=True)] if columns else []
+        outcomes = _worst_of(columns)
         if self.archive is None:
             return outcomes
         count = leading_settled(outcomes) if columns else len(changes)
         archived = [*self.archive.write(changes[:count], deadline), *[_NOT_ARCHIVED] * (len(changes) - count)]
-        if not columns:
-            return archived
-        return [worst(row) for row in zip(outcomes, archived, strict=True)]
+        return _worst_of([outcomes, archived] if columns else [archived])
 
     def flush(self, deadline: Deadline) -> None:
         """Flush every sink; the first that can't raises."""
@@ -47,3 +45,10 @@ class Fanout:
 
     def _all(self) -> tuple[Sink, ...]:
         return (*self.sinks, *((self.archive,) if self.archive else ()))
+
+
+def _worst_of(columns: Sequence[Sequence[Outcome]]) -> Sequence[Outcome]:
+    """The worst outcome of each change, of those that the sinks gave it."""
+    if len(columns) == 1:
+        return columns[0]
+    return [worst(row) for row in zip(*columns, strict=True)]

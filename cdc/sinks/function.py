@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from cdc.change import Change, Operation
-from cdc.deadline import Deadline
+from cdc.deadline import Deadline, Slowest
 from cdc.errors import Defer, Reject
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped
 
@@ -24,7 +24,8 @@ class FunctionSink:
     At least once: a change may come again after a crash or a retry, so a function must bear to be repeated
     (`change.identity` tells copies apart). A return is Applied, `Defer` Deferred, `Reject` Rejected; any other
     exception is tried again, `attempts` times within this process, and then Rejected. Nothing after a deferred
-    change of the batch is run.
+    change of the batch is run. None is begun that would end after the deadline if it took as long as the slowest
+    before; one that is running is never cut off.
     """
 
     def __init__(
@@ -46,12 +47,18 @@ class FunctionSink:
         self._attempts = attempts
         self._wait_seconds = wait_seconds
         self._failures: dict[str, int] = {}
+        self._slowest = Slowest()
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """Run the functions until one defers its change; what lies behind it is Deferred untried."""
         outcomes: list[Outcome] = []
         for change in changes:
-            outcome = Deferred("the deadline has passed", tried=False) if deadline.expired else self._call(change)
+            if self._slowest.allows(deadline):
+                began = deadline.clock()
+                outcome = self._call(change)
+                self._slowest.took(deadline.clock() - began)
+            else:
+                outcome = Deferred("the deadline has passed", tried=False)
             outcomes.append(outcome)
             if isinstance(outcome, Deferred):
                 behind = Deferred("behind a deferred change", outcome.wait_seconds, tried=False)

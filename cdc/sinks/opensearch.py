@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from cdc.change import Change
-from cdc.deadline import Deadline
+from cdc.deadline import Deadline, Slowest
 from cdc.document import CompiledMapping, Delete, Index, Write
 from cdc.errors import ImageMissing, SinkMisconfigured
 from cdc.fields import refused_name
 from cdc.observer import UNOBSERVED, Observer
-from cdc.outcome import Deferred, Outcome, Rejected, Skipped, Superseded, worst
+from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded, worst
 from cdc.sinks.bulk import action_bytes, chunks, request_failure, verdict
+from cdc.sinks.client import timeout_of, within
+from cdc.sinks.in_flight import InFlight
 from cdc.sinks.indices import Targets
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ __all__ = ["OpenSearchSink", "coalesce"]
 log = logging.getLogger(__name__)
 
 Send = Callable[[Sequence[Write]], Sequence[Outcome]]
+
+_WORTH_A_REQUEST = 100
+"""Operations that a request of its own is worth: with fewer, what a request costs by itself shows."""
 
 _ANSWER = "errors,items.delete._index,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
 
@@ -78,6 +83,10 @@ class OpenSearchSink:
     accept_milliseconds: bool = False
     name: str = "opensearch"
     observer: Observer = UNOBSERVED
+    in_flight: InFlight = field(default_factory=InFlight, repr=False, compare=False)
+    """Requests of one round that are sent at once. No two of a round hold the same document, and a round waits for all
+    of its own."""
+    slowest: Slowest = field(default_factory=Slowest, repr=False, compare=False)
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """One bulk round; see `Sink.write`."""
@@ -150,43 +159,53 @@ class OpenSearchSink:
 
         aliased = {write.index: self.targets.require_alias(write.index) for write in writes}
         deleted = {write.index for write in writes if isinstance(write, Delete)}
-        params = {"request_timeout": max(0.1, min(self.timeout_seconds, deadline.remaining_seconds))}
-        indices = self.client.indices
+        indices = within(self.client, deadline, self.timeout_seconds).indices
         try:
             return frozenset(
                 name
                 for name, behind_alias in aliased.items()
-                if (behind_alias and name in deleted and not indices.exists_alias(name=name, params=params))
-                or (not behind_alias and not indices.exists(index=name, params=params))
+                if (behind_alias and name in deleted and not indices.exists_alias(name=name))
+                or (not behind_alias and not indices.exists(index=name))
             )
         except OpenSearchException:
             return frozenset()  # what is wrong will be said of the request itself
 
     def _send_there(self, writes: Sequence[Write], deadline: Deadline) -> Sequence[Outcome]:
         bodies = [action_bytes(write, require_alias=self.targets.require_alias(write.index)) for write in writes]
+        count = min(self.max_count, max(_WORTH_A_REQUEST, -(-len(writes) // self.in_flight.most)))
+        parts = list(chunks([len(body) for body in bodies], self.max_bytes, count))
+
+        def send(part: slice) -> Sequence[Outcome]:
+            return self._request(writes[part], bodies[part], deadline)
+
         outcomes: list[Outcome] = []
-        for part in chunks([len(body) for body in bodies], self.max_bytes, self.max_count):
-            outcomes += self._request(writes[part], bodies[part], deadline)
+        # a target that ignores versions must be found out by the first request, before any other is sent
+        while parts and self.targets.unverified(write.index for write in writes):
+            outcomes += send(parts.pop(0))
+        for answered in self.in_flight.each(send, parts):
+            outcomes += answered
         return outcomes
 
     def _request(self, writes: Sequence[Write], bodies: Sequence[bytes], deadline: Deadline) -> Sequence[Outcome]:
-        if deadline.expired:
+        if not self.slowest.allows(deadline):
             return [Deferred("the deadline has passed", tried=False)] * len(writes)
         from opensearchpy.exceptions import OpenSearchException, SerializationError
 
         unverified = self.targets.unverified(write.index for write in writes)
+        began = deadline.clock()
         try:
             response = self.client.bulk(
                 body=b"".join(bodies),
                 params={
                     "filter_path": _ANSWER + (",items.*._version" if unverified else ""),
-                    "request_timeout": max(0.1, min(self.timeout_seconds, deadline.remaining_seconds)),
+                    "request_timeout": timeout_of(deadline, self.timeout_seconds),
                 },
             )
         except SerializationError:
             return [Deferred("OpenSearch's answer is no JSON", 1.0)] * len(writes)
         except OpenSearchException as error:
             return self._failed(writes, bodies, deadline, error)
+        self.slowest.took(deadline.clock() - began)
         return self._answers(response, writes, unverified)
 
     def _failed(
@@ -210,6 +229,8 @@ class OpenSearchSink:
             return [Deferred("OpenSearch's answer has not one entry for each operation", 1.0)] * len(writes)
         if unverified:
             self._verify(items, writes, unverified)
+        if response.get("errors") is False and all(isinstance(write, Index) for write in writes):
+            return [Applied()] * len(writes)
         return [self._answer(item, write) for item, write in zip(items, writes, strict=True)]
 
     def _answer(self, item: Mapping[str, Any], write: Write) -> Outcome:

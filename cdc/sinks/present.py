@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from cdc.attributes import RawItem
 from cdc.change import Change, Operation, StreamView, raw_differences
@@ -109,6 +111,6 @@ def _same(before: RawItem | None, after: RawItem | None) -> bool:
     if before is None or after is None or before == after:
         return before == after
     try:
-        return next(raw_differences(before, after), None) is None
+        return not raw_differences(before, after)
     except MalformedRecord:
         return False

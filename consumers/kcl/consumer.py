@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cdc.errors import CdcError, ConfigError, ConsumerFailed, SinkMisconfigured
+from consumers.collecting import collect_seldom
 from consumers.kcl.artifacts import kcl_jars
 from consumers.kcl.gaps import Gaps
 from consumers.kcl.jvm import start_jvm
@@ -28,9 +28,6 @@ __all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
-_COLLECT = (50_000, 20, 100)
-"""When Python looks for cycles: a batch of records is tens of thousands of objects that live until it is written, and
-there are none among them. By Python's own thresholds that looking is a fifth of a batch's time."""
 _OVERTIME_SECONDS = 3.0
 """What a stop may take beyond its budget before the process ends all the same."""
 
@@ -63,7 +60,7 @@ def run(
         install()  # once more: the JVM's start replaces the handlers
         if running.stop.is_set():
             return
-        gc.set_threshold(*_COLLECT)
+        collect_seldom()
         names = StreamNames()
 
         def shard(arn: str, shard_id: str, lease_key: str) -> ShardConsumer:

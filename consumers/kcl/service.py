@@ -11,7 +11,6 @@ from cdc.errors import ConfigError, SinkUnavailable
 from cdc.observer import Observers
 from cdc.sequence import Stream
 from cdc.settings import Settings
-from consumers.collecting import collect_seldom
 from consumers.kcl.consumer import run
 from consumers.kcl.gaps import Gaps
 from consumers.kcl.preparing import Preparing
@@ -79,7 +78,6 @@ def serve(settings: Settings, following: Following, status: StatusFile) -> None:
     service = service_of(settings, running)
     observer = Observers((status, service.observer))
     wiring = wire(settings, observer=observer)
-    collect_seldom()
     if wiring.dead_letters is None:
         raise ConfigError(
             "the consumer has nowhere to keep records that can never be written", remedy="Set CDC_DEAD_LETTER_BUCKET."

@@ -44,6 +44,27 @@ def test_asking_for_something_of_it_runs_it_once(folder: Path) -> None:
     assert said(folder, code) == ["before", "run", "thing", "42", "42"]
 
 
+def test_threads_that_ask_at_the_same_time_all_find_it_whole(folder: Path) -> None:
+    (folder / "slow.py").write_text("import threading\nthreading.Event().wait(0.1)\nprint('run')\nname = 'slow'\n")
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "late('slow'); import slow\n"
+        "with ThreadPoolExecutor(4) as pool: print(*pool.map(lambda _: slow.name, range(4)))"
+    )
+    assert said(folder, code) == ["run", *["slow"] * 4]
+
+
+def test_code_that_fails_says_so_each_time_it_is_asked_for(folder: Path) -> None:
+    (folder / "broken.py").write_text("print('run')\n1 / 0\n")
+    code = (
+        "late('broken'); import broken\n"
+        "for _ in range(2):\n"
+        "    try: broken.name\n"
+        "    except ZeroDivisionError: print('no')"
+    )
+    assert said(folder, code) == ["run", "no", "run", "no"]
+
+
 def test_what_it_does_not_have_is_an_attribute_error(folder: Path) -> None:
     code = "late('thing'); import thing; print(hasattr(thing, 'nothing'), hasattr(thing, 'nothing'))"
     assert said(folder, code) == ["run", "False", "False"]

@@ -105,5 +105,3 @@ def test_without_the_api_it_is_said_how_to_install_it(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
     with pytest.raises(ConfigError, match=r"pip install 'dynamodb-cdc\[tracing\]'"):
         wire(load_settings({"CDC_MAPPINGS": "none", "CDC_TRACING": "true"}), functions=MemorySink())
-
-

@@ -1,0 +1,95 @@
+"""Case 1, a record: both images, what differs, the encoded document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import orjson
+
+from benchmarks.contenders import Parsed, floor, mapping, others, ours, ours_from_bytes
+from benchmarks.outputs import agree
+from benchmarks.results import Goal, Result, Row
+from benchmarks.shapes import SHAPES, Shape
+from benchmarks.side_by_side import Series, side_by_side
+from benchmarks.steps import steps
+
+__all__ = ["TITLE", "run"]
+
+TITLE = "Record: both images, what differs, the encoded document"
+
+_RECORDS = {"large": 5, "wide": 20}
+"""In a batch, where it is not a hundred."""
+_PARSED_GOALS = {
+    "order": {"boto3 + json": 5.0, "dynamodb-json": 20.0},
+    "types": {"boto3 + json": 5.0, "dynamodb-json": 20.0},
+    "wide": {"boto3 + json": 8.0},
+}
+_FLOOR_GOAL = 2.5
+OURS, FLOOR = "ours", "orjson.loads alone"
+
+
+def run(quick: bool) -> Iterator[Result]:
+    """From the parsed event as Lambda gets it, then from bytes as the KCL gives them; last our own steps."""
+    rounds, turn_seconds = (3, 0.005) if quick else (15, 0.04)
+    for name in ("flat", "order", "large", "wide"):
+        if not agree(name):
+            raise RuntimeError(
+                f"the contenders' documents of the shape {name} are not ours: no ratio would mean anything"
+            )
+    for shape in SHAPES.values():
+        count = _RECORDS.get(shape.name, 100)
+        yield _from_event(shape, count, side_by_side(_parsed(shape, count), rounds=rounds, turn_seconds=turn_seconds))
+    for shape in SHAPES.values():
+        count = _RECORDS.get(shape.name, 100)
+        yield _from_bytes(shape, count, side_by_side(_bytes(shape, count), rounds=rounds, turn_seconds=turn_seconds))
+    yield from steps(("flat", "order", "types"), rounds=rounds, turn_seconds=turn_seconds)
+
+
+def _parsed(shape: Shape, count: int) -> Mapping[str, Callable[[], object]]:
+    event: Parsed = json.loads(json.dumps({"Records": [shape.record(number) for number in range(count)]}))
+    compiled = mapping()
+    contenders: dict[str, Callable[[], object]] = {OURS: lambda: ours(event, compiled)}
+    for name, lines in others().items():
+        contenders[name] = partial(lines, event)
+    return contenders
+
+
+def _bytes(shape: Shape, count: int) -> Mapping[str, Callable[[], object]]:
+    payloads = [orjson.dumps(shape.adapter_record(number)) for number in range(count)]
+    compiled = mapping()
+    boto3 = others()["boto3 + json"]
+    return {
+        FLOOR: lambda: floor(payloads),
+        OURS: lambda: ours_from_bytes(payloads, compiled),
+        "boto3 + json": lambda: boto3({"Records": [json.loads(payload) for payload in payloads]}),
+    }
+
+
+def _from_event(shape: Shape, count: int, series: Mapping[str, Series]) -> Result:
+    mine = series[OURS]
+    goals = [
+        Goal(f"record, {shape.title}, parsed event: ≥ {least:g} × {name}", series[name].times(mine).median, least=least)
+        for name, least in _PARSED_GOALS.get(shape.name, {}).items()
+    ]
+    return Result(f"From the parsed event: {shape.title}", _rows(series, OURS, count), goals)
+
+
+def _from_bytes(shape: Shape, count: int, series: Mapping[str, Series]) -> Result:
+    share = series[OURS].times(series[FLOOR]).median
+    goal = Goal(f"record, {shape.title}, from bytes: ≤ {_FLOOR_GOAL:g} × {FLOOR}", share, most=_FLOOR_GOAL)
+    return Result(f"From bytes: {shape.title}", _rows(series, FLOOR, count), [goal])
+
+
+def _rows(series: Mapping[str, Series], base: str, count: int) -> list[Row]:
+    return [
+        Row(
+            name,
+            {
+                "CPU µs a record": one.cpu.median / count * 1e6,
+                f"times {base} (quartiles)": one.times(series[base]) if name != base else "1",
+            },
+        )
+        for name, one in series.items()
+    ]

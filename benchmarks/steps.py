@@ -1,0 +1,46 @@
+"""Steps: where our own time for a record goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import orjson
+
+from benchmarks.contenders import mapping
+from benchmarks.results import Result, Row
+from benchmarks.shapes import SHAPES
+from benchmarks.side_by_side import Contender, side_by_side
+from cdc.attributes import json_item
+from cdc.change import Change
+from cdc.document import Index
+from cdc.sinks.bulk import action_bytes
+from cdc.sources import read_lambda
+
+__all__ = ["steps"]
+
+
+def steps(names: tuple[str, ...], *, rounds: int, turn_seconds: float) -> Iterator[Result]:
+    """A table for each shape: the steps of a record one by one, each with what it needs ready."""
+    for name in names:
+        shape = SHAPES[name]
+        count = 20
+        series = side_by_side(_steps(name, count), rounds=rounds, turn_seconds=turn_seconds)
+        rows = [Row(step, {"CPU µs a record": one.cpu.median / count * 1e6}) for step, one in series.items()]
+        yield Result(f"Our steps, from the parsed event: {shape.title}", rows)
+
+
+def _steps(name: str, count: int) -> dict[str, Contender]:
+    event = json.loads(json.dumps({"Records": [SHAPES[name].record(number) for number in range(count)]}))
+    compiled = mapping()
+    changes = [change for change in read_lambda(event) if isinstance(change, Change)]
+    documents = [json_item(change.raw_after or {}) for change in changes]
+    writes = [write for change in changes for write in compiled.writes(change) if isinstance(write, Index)]
+    return {
+        "the record is read": lambda: read_lambda(event),
+        "what differs": lambda: [change.differences() for change in changes],
+        "owner, id, version and document": lambda: [compiled.writes(change) for change in changes],
+        "… of it the document's values": lambda: [json_item(change.raw_after or {}) for change in changes],
+        "… of it orjson.dumps": lambda: [orjson.dumps(document) for document in documents],
+        "the lines of the request": lambda: [action_bytes(write, require_alias=True) for write in writes],
+    }

@@ -1,0 +1,28 @@
+"""The wheel. With CDC_COMPILE=1 it holds the modules that every record passes as machine code too, made by mypyc of
+the same source; everything works the same without them."""
+
+import os
+
+from setuptools import setup
+
+COMPILED = [
+    "cdc/attributes.py",
+    "cdc/change.py",
+    "cdc/differences.py",
+    "cdc/document.py",
+    "cdc/fields.py",
+    "cdc/pattern.py",
+    "cdc/sequence.py",
+    "cdc/sinks/bulk.py",
+    "cdc/sources.py",
+]
+
+if os.environ.get("CDC_COMPILE") != "1":
+    setup()
+else:
+    try:
+        from mypyc.build import mypycify
+    except ImportError:  # setuptools first asks what the build needs
+        setup(setup_requires=["mypy>=1.18,<3", "msgspec>=0.20,<1", "orjson>=3.11,<4", "types-PyYAML>=6,<7"])
+    else:
+        setup(ext_modules=mypycify(COMPILED))
