@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from local.demo.traffic import make_table
 from local.servers import Servers, running
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from local.emulator import LambdaFunction
+
+# how long an example takes says how busy the machine is
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 REAL = ("integration", "contract", "chaos")
 NOT_REAL = ("[memory", "[simulated")
