@@ -52,6 +52,9 @@ class Cost:
         return self.requests + self.compute + self.archive
 
 
+_PUBLIC = Prices()
+
+
 def cost_of(batches: Batches, prices: Prices) -> Cost:
     """What a million changes cost in such batches. Lambda reads DynamoDB Streams free of charge; OpenSearch, logs and
     the archive's storage are not in it."""
@@ -77,9 +80,9 @@ def print_cost(
     puts: Annotated[
         float, typer.Option(min=0, help="Objects that a batch writes into the archive: 1, or 0 without one.")
     ] = 0,
-    request_price: Annotated[float, typer.Option(min=0, help="Dollars for a million requests.")] = 0.20,
+    request_price: Annotated[float, typer.Option(min=0, help="Dollars for a million requests.")] = _PUBLIC.requests,
     gb_second_price: Annotated[float | None, typer.Option(min=0, help="Dollars for a gigabyte-second.")] = None,
-    put_price: Annotated[float, typer.Option(min=0, help="Dollars for a thousand PUT requests to S3.")] = 0.005,
+    put_price: Annotated[float, typer.Option(min=0, help="Dollars for a thousand PUT requests to S3.")] = _PUBLIC.puts,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Print what the Lambda costs for a million changes, and for a month."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import json
 import platform
@@ -13,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from typing import Any
 
 from cdc.errors import CdcError, ConfigError
 from consumers.kcl.artifacts import cache_folder
+from local.environments import Progress, install_environment, uv
 from local.process import ServerProcess, free_port, start
 
 __all__ = [
@@ -44,8 +44,6 @@ UNREACHABLE = "Emulator.Unreachable"
 _INIT_SECONDS = 10.0  # "Lambda execution environment": the init phase's limit
 _INIT = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)\)")
 _DONE = re.compile(r"INVOKE RTDONE\(status: \w+, produced bytes: \d+, duration: ([\d.]+)ms\)")
-
-Progress = Callable[[str, int, int], None]
 
 
 class FunctionFailed(CdcError):
@@ -154,7 +152,14 @@ def install_emulator(progress: Progress, python: str = sys.executable) -> Lambda
             remedy="Use the container image: docker build -f deploy/lambda/Dockerfile .",
         )
     version = _version(python)
-    return LambdaRuntime(_emulator(binary, progress), _environment(python, version, progress), version)
+    folder = cache_folder() / f"lambda-runtime-{version}"
+    sync = ("pip", "sync", "--compile-bytecode", "--require-hashes")  # AWS's own comes compiled, too
+    what = f"Lambda's runtime for Python {version}"
+    return LambdaRuntime(
+        _emulator(binary, progress),
+        install_environment(folder, _RUNTIME, what, progress, *sync, python=python),
+        version,
+    )
 
 
 def _emulator(binary: str, progress: Progress) -> Path:
@@ -166,31 +171,13 @@ def _emulator(binary: str, progress: Progress) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     progress("Lambda's emulator", 0, 1)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetching-") as scratch:
-        _uv("pip", "install", "--no-deps", "--require-hashes", "--target", scratch, "--requirement", str(_EMULATOR))
+        install = ("pip", "install", "--no-deps", "--require-hashes", "--target", scratch)
+        uv("Lambda's emulator", *install, "--requirement", str(_EMULATOR))
         (found,) = Path(scratch).glob(f"samcli/local/rapid/{binary}")
         found.chmod(0o755)
         found.replace(path)
     progress("Lambda's emulator", 1, 1)
     return path
-
-
-def _environment(python: str, version: str, progress: Progress) -> Path:
-    folder = cache_folder() / f"lambda-runtime-{version}"
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = _RUNTIME.read_text(encoding="utf-8")
-    marker, installed = folder / "installed.txt", folder / "bin" / "python"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at once install once
-        if installed.exists() and marker.exists() and marker.read_text(encoding="utf-8") == wanted:
-            return installed
-        progress(f"Lambda's runtime for Python {version}", 0, 1)
-        _uv("venv", "--allow-existing", "--python", python, str(folder))
-        # AWS's own comes compiled, too
-        sync = ("pip", "sync", "--compile-bytecode", "--require-hashes", "--python", str(installed))
-        _uv(*sync, str(_RUNTIME))
-        marker.write_text(wanted, encoding="utf-8")
-        progress(f"Lambda's runtime for Python {version}", 1, 1)
-    return installed
 
 
 def _version(python: str) -> str:
@@ -199,16 +186,6 @@ def _version(python: str) -> str:
         return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603  (the user's own Python)
     except (OSError, subprocess.CalledProcessError) as error:
         raise ConfigError(f"{python} is no Python that runs: {error}", remedy="Name another interpreter.") from error
-
-
-def _uv(*arguments: str) -> None:
-    command = [sys.executable, "-m", "uv", "--quiet", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
-    if done.returncode:
-        raise ConfigError(
-            f"Lambda's runtime can't be installed: {' '.join(command[1:])}\n{done.stderr.strip()[-2000:]}",
-            remedy="Check the network, then try again.",
-        )
 
 
 def launch_function(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cdc.errors import ConfigError
 from consumers.kcl.artifacts import cache_folder, fetch
+from local.environments import Progress, install_environment
 from local.process import ServerProcess, free_port, start
 
 __all__ = ["REGION", "LocalStack", "install_localstack", "launch_localstack"]
@@ -23,8 +21,6 @@ REGION = "us-east-1"
 _LOCK = Path(__file__).with_name("dynamodb-local.lock")
 _AGENT = "byte-buddy-agent-"
 _MANIFEST_LINE = 70  # "JAR File Specification": 72 bytes with the line's end
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -76,29 +72,7 @@ def _environment(progress: Progress) -> Path:
         )
     wanted = Path(__file__).with_name(f"localstack-{requirements}.txt")
     folder = cache_folder() / f"localstack-{major_minor[0]}.{major_minor[1]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    marker = folder / "installed.txt"
-    python = folder / "bin" / "python"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at once install once
-        if python.exists() and marker.exists() and marker.read_text() == wanted.read_text():
-            return python
-        progress("LocalStack (about 500 MB)", 0, 1)
-        uv = [sys.executable, "-m", "uv", "--quiet"]
-        _run([*uv, "venv", "--allow-existing", "--python", sys.executable, str(folder)])
-        _run([*uv, "pip", "install", "--python", str(python), "--requirement", str(wanted)])
-        marker.write_text(wanted.read_text())
-        progress("LocalStack", 1, 1)
-    return python
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
-    if done.returncode:
-        raise ConfigError(
-            f"LocalStack can't be installed: {' '.join(command[1:])}\n{done.stderr.strip()[-2000:]}",
-            remedy="Check the network, then try again.",
-        )
+    return install_environment(folder, wanted, "LocalStack (about 500 MB)", progress)
 
 
 def launch_localstack(run: Path, python: Path, files: list[Path]) -> LocalStack:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cdc.errors import ConfigError
 from consumers.kcl.artifacts import cache_folder
+from local.environments import Progress, install_environment
 
 __all__ = ["Sam", "install_sam"]
 
 _WANTED = Path(__file__).with_name("sam.txt")
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +47,5 @@ def install_sam(progress: Progress) -> Sam:
         ConfigError: it can't be installed.
     """
     folder = cache_folder() / f"sam-{sys.version_info[0]}.{sys.version_info[1]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    marker, program, wanted = folder / "installed.txt", folder / "bin" / "sam", _WANTED.read_text(encoding="utf-8")
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at once install once
-        if not (program.exists() and marker.exists() and marker.read_text(encoding="utf-8") == wanted):
-            progress("the SAM command line (about 250 MB)", 0, 1)
-            _uv("venv", "--allow-existing", "--python", sys.executable, str(folder))
-            _uv("pip", "install", "--python", str(folder / "bin" / "python"), "--requirement", str(_WANTED))
-            marker.write_text(wanted, encoding="utf-8")
-            progress("the SAM command line", 1, 1)
-    return Sam(program)
-
-
-def _uv(*arguments: str) -> None:
-    command = [sys.executable, "-m", "uv", "--quiet", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own command)
-    if done.returncode:
-        raise ConfigError(
-            f"the SAM command line can't be installed: {' '.join(command[1:])}\n{done.stderr.strip()[-2000:]}",
-            remedy="Check the network, then try again.",
-        )
+    python = install_environment(folder, _WANTED, "the SAM command line (about 250 MB)", progress)
+    return Sam(python.with_name("sam"))

@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from local.event_source_mapping import FailureBucket, LocalEventSourceMapping
 from local.lambda_here import CHANGES
 from local.servers import Servers
 from local.stream_source import StreamSource
+from tests import events
 from tests.events import payload
 from tests.integration.functions import (
     DONE,
@@ -71,7 +73,16 @@ def arn() -> str:
     return f"arn:aws:dynamodb:us-east-1:000000000000:table/t-{uuid4().hex[:12]}/stream/2026-01-15T09:30:00.123"
 
 
-@pytest.mark.parametrize("name", ["lambda-dynamodb", "lambda-dynamodb-views", "lambda-kinesis"])
+OF_STREAMS = ("lambda-dynamodb", "lambda-dynamodb-views", "lambda-kinesis")
+OF_OTHERS = ("lambda-sqs", "lambda-s3")
+
+
+def test_every_event_of_lambda_that_we_have_is_given_to_a_function_here() -> None:
+    there = {path.stem for path in Path(events.__file__).parent.glob("lambda-*.json")}
+    assert there == {*OF_STREAMS, *OF_OTHERS}
+
+
+@pytest.mark.parametrize("name", OF_STREAMS)
 def test_an_event_of_a_stream_is_written_and_archived(name: str, functions: Functions, table: tuple[str, str]) -> None:
     event = renamed(payload(name), table[0])
     assert functions.with_letters.invoke(event) == DONE
@@ -88,7 +99,7 @@ def test_an_event_of_sqs_is_the_redrive_functions(functions: Functions) -> None:
     assert letter["reason"] == "records_gone"
 
 
-@pytest.mark.parametrize("name", ["lambda-sqs", "lambda-s3"])
+@pytest.mark.parametrize("name", OF_OTHERS)
 def test_an_event_that_is_not_the_functions_fails_the_invocation_and_acknowledges_nothing(
     name: str, functions: Functions
 ) -> None:

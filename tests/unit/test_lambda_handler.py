@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from cdc.testing import Always, SimulatedClock, SimulatedOpenSearch
 from consumers import aws_lambda
 from consumers.aws_lambda import handler_for
 from consumers.embedded_metrics import EmbeddedMetrics
+from consumers.lambda_init import made_ready
 from consumers.wiring import Wiring, wire
 from tests.events import payload
 from tests.invoking import Context, Deployment, event_of, records
@@ -242,11 +244,16 @@ def test_metrics_are_written_to_standard_output_unless_switched_off(
 
 
 def load(module: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Import a module as Lambda's runtime does."""
+    """Import a module as Lambda's runtime does; it prints whether that has a handler, whether the collector is on, and
+    whether what stands now is kept out of its sight."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CDC_", "AWS_"))}
     lambda_s = {"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     return subprocess.run(
-        [sys.executable, "-c", f"import {module}; print(callable({module}.handler))"],
+        [
+            sys.executable,
+            "-c",
+            f"import gc, {module}; print(callable({module}.handler), gc.isenabled(), gc.get_freeze_count() > 0)",
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -261,7 +268,7 @@ RIGHT = {"CDC_OPENSEARCH_ENDPOINT": "http://127.0.0.1:9", "CDC_DEAD_LETTER_BUCKE
 @pytest.mark.parametrize("module", ["consumers.changes_function", "consumers.redrive_function"])
 def test_a_function_that_is_set_up_rightly_is_ready_when_it_is_loaded(module: str) -> None:
     done = load(module, **RIGHT)
-    assert done.stdout.strip() == "True", done.stderr
+    assert done.stdout.strip() == "True True True", done.stderr
 
 
 @pytest.mark.parametrize(
@@ -293,7 +300,7 @@ def test_a_transform_that_is_not_there_fails_the_init(tmp_path: Path) -> None:
 def test_elsewhere_an_import_needs_no_settings() -> None:
     for module in ("consumers.changes_function", "consumers.redrive_function"):
         done = load(module, AWS_LAMBDA_RUNTIME_API="")
-        assert done.stdout.strip() == "True", done.stderr
+        assert done.stdout.strip() == "True True False", done.stderr
 
 
 def test_functions_of_one_s_own_are_made_ready_in_lambda_s_init_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +310,20 @@ def test_functions_of_one_s_own_are_made_ready_in_lambda_s_init_too(monkeypatch:
         handler_for(on_insert=lambda _one: None)
     monkeypatch.delenv("AWS_LAMBDA_RUNTIME_API")
     assert callable(handler_for(on_insert=lambda _one: None))
+
+
+def test_the_collector_rests_while_a_handler_is_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
+    collecting: list[bool] = []
+
+    def start() -> None:
+        collecting.append(gc.isenabled())
+        raise ConfigError("wrong")
+
+    with pytest.raises(ConfigError):
+        made_ready(start)
+    assert collecting == [False]
+    assert gc.isenabled()
 
 
 def test_clients_live_across_invocations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -17,6 +20,8 @@ from cdc.sinks.client import opensearch_client
 from cdc.sinks.signing import Signer, environment_keys
 
 NOW = datetime(2026, 1, 15, 9, 30, 12, tzinfo=UTC)
+UNZONED = NOW.replace(tzinfo=None)
+"""As botocore has it."""
 HOSTS = ("https://search.example.com", "https://search.example.com:9443", "http://127.0.0.1:9200", "https://a.b:443")
 PATHS = (
     "/",
@@ -36,11 +41,18 @@ QUERIES = (
 )
 
 
-def by_botocore(keys: ReadOnlyCredentials, service: str, method: str, url: str, body: bytes | None) -> dict[str, str]:
+def by_botocore(
+    keys: ReadOnlyCredentials,
+    service: str,
+    method: str,
+    url: str,
+    body: bytes | None,
+    at: datetime = UNZONED,
+) -> dict[str, str]:
     request = AWSRequest(method=method, url=url, data=body)
     signature = SigV4Auth(keys, service, "eu-west-1")
     request.headers["X-Amz-Content-SHA256"] = signature.payload(request)
-    with patch("botocore.auth.get_current_datetime", lambda: NOW.replace(tzinfo=None)):
+    with patch("botocore.auth.get_current_datetime", lambda: at):
         signature.add_auth(request)
     return {name.lower(): value for name, value in request.headers.items()}
 
@@ -62,6 +74,54 @@ def test_every_request_is_signed_as_botocore_signs_it(
     assert {name.lower(): value for name, value in signed.items()} == by_botocore(
         keys, service, method, host + path + query, body
     )
+
+
+class _Asked(BaseHTTPRequestHandler):
+    """Notes what arrives, and whether botocore would have signed just that."""
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        keys = ReadOnlyCredentials("AKIDEXAMPLE", "secret", "token")
+        at = datetime.strptime(self.headers["x-amz-date"], "%Y%m%dT%H%M%SZ")  # noqa: DTZ007  (as botocore has it)
+        expected = by_botocore(keys, "es", self.command, f"http://{self.headers['host']}{self.path}", body, at)
+        self.server.signed[f"{self.command} {self.path}"] = (  # type: ignore[attr-defined]
+            self.headers["authorization"] == expected["authorization"]
+        )
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", "2")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(b"{}")
+
+    do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815  (http.server's names)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def test_what_arrives_at_a_server_is_what_was_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """opensearch-py and urllib3 stand between the signature and the wire."""
+    for name, value in (("ACCESS_KEY_ID", "AKIDEXAMPLE"), ("SECRET_ACCESS_KEY", "secret"), ("SESSION_TOKEN", "token")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Asked)
+    server.signed = {}  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        client = opensearch_client(load_settings({"CDC_OPENSEARCH_ENDPOINT": url, "CDC_OPENSEARCH_AUTH": "es"}))
+        client.bulk(body=b'{"index":{}}\n{"a":"\xc3\xa4"}\n', params={"filter_path": "errors,items.*._version"})
+        client.indices.get_alias(name="orders-é,b*")
+        client.indices.exists(index="orders")
+        client.indices.put_mapping(index="a b+c", body={"properties": {"ä": {"type": "long"}}})
+        client.search(index="x", body={"query": {"match_all": {}}}, params={"q": "a+c/ä~"})
+    finally:
+        server.shutdown()
+        server.server_close()
+    signed: dict[str, bool] = server.signed  # type: ignore[attr-defined]
+    assert len(signed) == 5
+    assert signed == dict.fromkeys(signed, True)
 
 
 def test_the_keys_of_a_function_are_those_of_its_environment() -> None:
