@@ -66,9 +66,15 @@ class Workers:
         found = {lease["shardId"]["S"]: lease["checkpoint"]["S"] for lease in leases if "shardId" in lease}
         return {shard: number for shard, number in found.items() if number.isdecimal()}
 
-    def share(self, *counts: int) -> Callable[[], bool]:
-        """Do the workers that run have so many leases, whoever has which?"""
-        return lambda: sorted(self.owners().values()) == sorted(counts)
+    def share(self, leases: int, least: int) -> Callable[[], bool]:
+        """Have at least so many workers all of the leases? The KCL balances by load: shards where little is written may
+        stay two to a worker beside one that has none."""
+
+        def shared() -> bool:
+            owners = self.owners()
+            return owners.total() == leases and len(owners) >= least
+
+        return shared
 
 
 @pytest.fixture
@@ -92,16 +98,16 @@ def test_three_workers_share_the_shards_and_one_that_ends_in_order_gives_its_own
 ) -> None:
     write(orders, range(40))
     workers.start("one")
-    await_equal(workers.share(4), PATIENCE_SECONDS)
+    await_equal(workers.share(4, 1), PATIENCE_SECONDS)
     workers.start("two")
     workers.start("three")
-    await_equal(workers.share(1, 1, 2), PATIENCE_SECONDS)
+    await_equal(workers.share(4, 2), PATIENCE_SECONDS)
     write(orders, range(40, 120))
     await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
     ended = time.monotonic()
     workers.processes["one"].terminate()
     assert workers.processes["one"].wait(60) == 0
-    await_equal(lambda: workers.owners() == {"two": 2, "three": 2}, PATIENCE_SECONDS)
+    await_equal(lambda: workers.share(4, 1)() and "one" not in workers.owners(), PATIENCE_SECONDS)
     print(f"the leases of a worker that ended in order were taken after {time.monotonic() - ended:.0f} s")
     write(orders, range(120, 200))
     await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
@@ -116,9 +122,9 @@ def test_the_shards_of_a_worker_that_is_killed_are_taken_over_from_their_checkpo
 ) -> None:
     write(orders, range(40))
     workers.start("one")
-    await_equal(workers.share(4), PATIENCE_SECONDS)
+    await_equal(workers.share(4, 1), PATIENCE_SECONDS)
     workers.start("two")
-    await_equal(workers.share(2, 2), PATIENCE_SECONDS)
+    await_equal(workers.share(4, 2), PATIENCE_SECONDS)
     await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
     killed = time.monotonic()
     workers.processes["one"].kill()
