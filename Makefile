@@ -2,6 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 # found before the folder itself: the modules that every record passes, as machine code
+CAN_COMPILE = command -v cc >/dev/null && test -f "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
 COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:.
 
 .PHONY: help demo test test-docker simulate chaos soak failover lint format lock lambda bench bench-quick bench-cold test-compiled clean
@@ -50,11 +51,14 @@ bench: $(STAMP) $(if $(PURE),,build/compiled/.made) ## ours beside what else one
 bench-quick: $(STAMP) ## a short form of every case, for breakage only: its figures mean nothing
 	@$(BIN)/python -m benchmarks --quick $(CASES)
 
-test-compiled: $(STAMP) build/compiled/.made ## the tests of what is compiled, on the compiled modules
-	$(COMPILED) $(BIN)/python -m pytest -q --numprocesses $(or $(JOBS),2) tests/properties tests/unit/test_attributes.py \
-		tests/unit/test_sources.py tests/unit/test_mapping.py tests/unit/test_delivery.py tests/unit/test_compiled.py
+test-compiled: $(STAMP) ## the tests of what is compiled, on the compiled modules; skipped, loudly, without a C compiler
+	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory build/compiled/.made \
+	&& $(COMPILED) $(BIN)/python -m pytest -q --numprocesses $(or $(JOBS),2) tests/properties tests/unit/test_attributes.py \
+		tests/unit/test_sources.py tests/unit/test_mapping.py tests/unit/test_delivery.py tests/unit/test_compiled.py; \
+	else printf '\n*** NOT TESTED: the compiled modules. There is no C compiler, or Python has no headers. ***\n\n'; fi
 
 build/compiled/.made: $(STAMP) setup.py $(wildcard cdc/*.py cdc/*/*.py consumers/*.py consumers/*/*.py)
+	@$(CAN_COMPILE) || { echo "there is no C compiler, or Python has no headers: make bench PURE=1"; exit 2; }
 	@echo "compiling into build/compiled …"
 	@rm -rf build/compiled
 	@CDC_COMPILE=1 $(BIN)/python -m uv --quiet pip install --python $(BIN)/python --no-deps --target build/compiled .
