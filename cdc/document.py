@@ -24,9 +24,9 @@ from cdc.attributes import Item, RawItem, canonical_number, json_item, plain, sp
 from cdc.change import Change, Operation, raw_differences
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
 from cdc.fields import only, rename, without
-from cdc.mapping import TABLE, TOMBSTONE_FIELD, Document, TableMapping, resolved_index, split_path
 from cdc.outcome import Rejected
 from cdc.pattern import Pattern, compile_pattern
+from cdc.table_mapping import TABLE, TOMBSTONE_FIELD, Document, TableMapping, resolved_index, split_path
 
 __all__ = ["MAX_ID_BYTES", "CompiledMapping", "Delete", "Index", "Write", "compile_mapping", "document_id"]
 

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cdc.mapping import Document, TableMapping
+from cdc.table_mapping import Document, TableMapping
 
 __all__ = ["MAX_FILTERS", "MAX_PATTERN_LETTERS", "Filters", "filters_of_kinesis", "filters_of_stream"]
 

@@ -26,22 +26,7 @@ from cdc.table_mapping import (
     split_path,
 )
 
-__all__ = [
-    "TABLE",
-    "TOMBSTONE_FIELD",
-    "ArchiveRule",
-    "Document",
-    "Fields",
-    "Mappings",
-    "TableMapping",
-    "load_mappings",
-    "mapping_texts",
-    "parse_mapping",
-    "parse_mappings",
-    "read_mappings",
-    "resolved_index",
-    "split_path",
-]
+__all__ = ["load_mappings", "mapping_texts", "parse_mapping", "parse_mappings", "read_mappings"]
 
 _INDEX = re.compile(r"[^A-Z\s\"*\\<|,>/?#:]+")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdc.errors import ConfigError, MappingError
-from cdc.mapping import Mappings, TableMapping, mapping_texts, parse_mappings
+from cdc.mapping import mapping_texts, parse_mappings
+from cdc.table_mapping import Mappings, TableMapping
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

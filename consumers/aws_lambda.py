@@ -22,7 +22,7 @@ from cdc.settings import load_settings
 from cdc.sinks.function import FunctionSink
 from cdc.sources import Record, read_lambda, size_bytes_of
 from consumers.embedded_metrics import EmbeddedMetrics
-from consumers.lambda_init import Context, answer_deadline, made_ready
+from consumers.lambda_init import Context, Handler, answer_deadline, ready_handler
 from consumers.wiring import Wiring, wire
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def __getattr__(name: str) -> Any:
 
 
 Event = Mapping[str, Any]
-Handler = Callable[[Event, Context], dict[str, Any]]
 
 
 def handler(event: Event, context: Context) -> dict[str, Any]:
@@ -91,12 +90,7 @@ def handler_of(functions: Sink | None) -> Handler:
     Raises:
         ConfigError: in Lambda: the deployment is wrong.
     """
-    wired = made_ready(lambda: _wired(functions))
-
-    def handle(event: Event, context: Context) -> dict[str, Any]:
-        return wired()(event, context)
-
-    return handle
+    return ready_handler(lambda: _wired(functions))
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cdc.errors import ConfigError
 from cdc.sinks.client import NO_CREDENTIALS, assumed
+
+if TYPE_CHECKING:
+    from botocore.session import Session
 
 __all__ = ["LateClient", "aws_client", "check_credentials"]
 
@@ -18,10 +21,16 @@ def check_credentials() -> None:
     Raises:
         ConfigError: no.
     """
+    _session()
+
+
+def _session() -> Session:
     from botocore.session import get_session
 
-    if get_session().get_credentials() is None:
+    session = get_session()  # boto3's would bring its resources, and what writes their documentation
+    if session.get_credentials() is None:
         raise ConfigError("there are no AWS credentials", remedy=NO_CREDENTIALS)
+    return session
 
 
 def aws_client(service: Literal["s3", "sqs", "dynamodb"], role_arn: str | None, timeout_seconds: float = 30.0) -> Any:
@@ -32,11 +41,8 @@ def aws_client(service: Literal["s3", "sqs", "dynamodb"], role_arn: str | None, 
         ConfigError: there are no credentials.
     """
     from botocore.config import Config
-    from botocore.session import get_session
 
-    session = get_session()  # boto3's would bring its resources, and what writes their documentation
-    if session.get_credentials() is None:
-        raise ConfigError("there are no AWS credentials", remedy=NO_CREDENTIALS)
+    session = _session()
     if role_arn:
         session = assumed(session, role_arn)
     return session.create_client(

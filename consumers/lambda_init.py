@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cdc.deadline import Deadline
 from cdc.errors import CdcError, ConfigError
@@ -14,7 +14,7 @@ from consumers.collecting import collect_later, collect_seldom
 if TYPE_CHECKING:
     from consumers.wiring import Wiring
 
-__all__ = ["Context", "answer_deadline", "made_ready"]
+__all__ = ["Context", "answer_deadline", "made_ready", "ready_handler"]
 
 _T = TypeVar("_T")
 
@@ -25,6 +25,9 @@ class Context(Protocol):
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until Lambda ends the invocation."""
         ...
+
+
+Handler = Callable[[Mapping[str, Any], Context], dict[str, Any]]
 
 
 def made_ready(start: Callable[[], _T]) -> Callable[[], _T]:
@@ -46,6 +49,20 @@ def made_ready(start: Callable[[], _T]) -> Callable[[], _T]:
         except CdcError as error:
             raise ConfigError("; ".join(error.message.splitlines()) + (error.remedy and f" → {error.remedy}")) from None
     return once
+
+
+def ready_handler(start: Callable[[], Handler]) -> Handler:
+    """The handler that `start` makes, which is `made_ready`.
+
+    Raises:
+        ConfigError: in Lambda: the deployment is wrong.
+    """
+    ready = made_ready(start)
+
+    def handle(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+        return ready()(event, context)
+
+    return handle
 
 
 def answer_deadline(context: Context, wiring: Wiring) -> Deadline:

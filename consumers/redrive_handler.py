@@ -23,7 +23,7 @@ from cdc.settings import load_settings
 from cdc.sinks import Sink
 from cdc.sinks.function import FunctionSink
 from consumers.embedded_metrics import EmbeddedMetrics
-from consumers.lambda_init import Context, answer_deadline, made_ready
+from consumers.lambda_init import Context, answer_deadline, ready_handler
 
 if TYPE_CHECKING:
     from consumers.aws_lambda import Handler
@@ -166,12 +166,7 @@ def redrive_handler_of(functions: Sink | None) -> Handler:
     Raises:
         ConfigError: in Lambda: the deployment is wrong.
     """
-    wired = made_ready(lambda: _wired(functions))
-
-    def handle(event: Event, context: Context) -> dict[str, Any]:
-        return wired()(event, context)
-
-    return handle
+    return ready_handler(lambda: _wired(functions))
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def purge_tombstones(
 
 
 def _tombstoned(settings: Settings) -> list[str]:
-    from cdc.mapping import TABLE
+    from cdc.table_mapping import TABLE
     from consumers.wiring import mappings_of
 
     mappings = mappings_of(settings)

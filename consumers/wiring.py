@@ -17,7 +17,6 @@ from cdc.deadline import Clock, Deadline
 from cdc.document import CompiledMapping, compile_mapping
 from cdc.duration import seconds
 from cdc.errors import ConfigError
-from cdc.mapping import TABLE, Mappings, TableMapping
 from cdc.mapping_places import load_places
 from cdc.observer import UNOBSERVED, Observer
 from cdc.pipeline import Pipeline
@@ -34,6 +33,7 @@ from cdc.sinks.fanout import Fanout
 from cdc.sinks.observed import Observed
 from cdc.sinks.traced import Traced
 from cdc.table import DynamoDBItems, Items
+from cdc.table_mapping import TABLE, Mappings, TableMapping
 from cdc.tracing import UNTRACED, Spans, opentelemetry_spans
 from consumers.clients import LateClient, aws_client, check_credentials
 

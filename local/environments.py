@@ -5,14 +5,12 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from cdc.errors import ConfigError
+from consumers.kcl.artifacts import Progress
 
 __all__ = ["Progress", "install_environment", "uv"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def install_environment(

@@ -7,12 +7,11 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from consumers.kcl.artifacts import cache_folder, fetch
+from consumers.kcl.artifacts import Progress, cache_folder, fetch
 from local.process import ServerProcess, free_port, start
 
 __all__ = ["OpenSearchServer", "install_opensearch", "launch_opensearch", "start_opensearch"]
@@ -28,8 +27,6 @@ appender.console.layout.pattern = [%d{ISO8601}][%-5p][%-25c{1.}] %m%n
 rootLogger.level = info
 rootLogger.appenderRef.console.ref = console
 """
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

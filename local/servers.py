@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from consumers.kcl.artifacts import kcl_jars
+from consumers.kcl.artifacts import Progress, kcl_jars
 from local.localstack import LocalStack, install_localstack, launch_localstack
 from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 
 __all__ = ["Servers", "running"]
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cdc.dead_letters import S3DeadLetters
-from cdc.mapping import Mappings, parse_mapping
+from cdc.mapping import parse_mapping
 from cdc.observer import UNOBSERVED, Observer
 from cdc.settings import load_settings
 from cdc.sinks.indices import Targets
+from cdc.table_mapping import Mappings
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, SimulatedS3, stream_record
 from cdc.tracing import UNTRACED, Spans
 from consumers.aws_lambda import respond

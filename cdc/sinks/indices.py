@@ -14,9 +14,9 @@ import orjson
 from cdc.document import CompiledMapping
 from cdc.duration import seconds
 from cdc.errors import SinkMisconfigured, SinkUnavailable
-from cdc.mapping import TOMBSTONE_FIELD
 from cdc.sinks.provenance import admit
 from cdc.sinks.tombstones import ALIVE, hide_tombstones
+from cdc.table_mapping import TOMBSTONE_FIELD
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch

@@ -14,9 +14,9 @@ from cdc.archive import Segment, line_of, object_name, read_lines, unite
 from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.errors import MalformedRecord, SinkMisconfigured, SinkUnavailable
-from cdc.mapping import ArchiveRule, TableMapping, split_path
 from cdc.observer import UNOBSERVED, Observer
 from cdc.outcome import Applied, Outcome, Rejected, Skipped
+from cdc.table_mapping import ArchiveRule, TableMapping, split_path
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError

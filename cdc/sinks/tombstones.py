@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from cdc.errors import ConfigError, SinkMisconfigured, SinkUnavailable
-from cdc.mapping import TOMBSTONE_FIELD
+from cdc.table_mapping import TOMBSTONE_FIELD
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch

@@ -18,8 +18,8 @@ from cdc.archive import read_archive
 from cdc.attributes import RawItem
 from cdc.change import Change
 from cdc.letter import DeadLetter, change_of_letter
-from cdc.mapping import TOMBSTONE_FIELD
 from cdc.sinks.age_limit import DEFERRED_TOO_LONG
+from cdc.table_mapping import TOMBSTONE_FIELD
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.opensearch import SimulatedOpenSearch
 from cdc.testing.plan import Plan

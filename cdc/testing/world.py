@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from cdc.change import Change
 from cdc.dead_letters import S3DeadLetters
 from cdc.errors import ConfigError, SinkError, SinkUnavailable
-from cdc.mapping import Mappings, parse_mapping
+from cdc.mapping import parse_mapping
 from cdc.redrive import Redriver
 from cdc.sequence import Stream
 from cdc.settings import load_settings
 from cdc.sinks.indices import Targets
 from cdc.sources import Record, read_adapter, read_lambda
+from cdc.table_mapping import Mappings
 from cdc.testing.checker import ARCHIVE, INDICES, LETTERS, POISON, Checker
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.event_source_mapping import SimulatedEventSourceMapping

@@ -15,10 +15,11 @@ from cdc.archive import read_archive
 from cdc.change import StreamView
 from cdc.dead_letters import S3DeadLetters
 from cdc.errors import ConfigError
-from cdc.mapping import Mappings, parse_mapping
+from cdc.mapping import parse_mapping
 from cdc.sequence import Stream
 from cdc.settings import load_settings
 from cdc.sinks.indices import Targets
+from cdc.table_mapping import Mappings
 from cdc.testing import (
     SimulatedClock,
     SimulatedEventSourceMapping,

@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestError, TransportError
 
-from cdc.mapping import TOMBSTONE_FIELD
 from cdc.sinks.tombstones import ALIVE, purge
+from cdc.table_mapping import TOMBSTONE_FIELD
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, SimulatedS3
 
 LARGEST_VERSION = 2**63 - 1

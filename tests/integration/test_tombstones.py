@@ -10,11 +10,12 @@ from opensearchpy import OpenSearch
 from cdc import Applied, Deadline, Superseded
 from cdc.document import compile_mapping
 from cdc.errors import ConfigError, SinkMisconfigured, SinkUnavailable
-from cdc.mapping import TOMBSTONE_FIELD, parse_mapping
+from cdc.mapping import parse_mapping
 from cdc.sequence import Stream
 from cdc.sinks.indices import Targets, prepare
 from cdc.sinks.opensearch import OpenSearchSink
 from cdc.sinks.tombstones import ALIVE, purge
+from cdc.table_mapping import TOMBSTONE_FIELD
 from cdc.testing import STREAM_ARN, change
 
 STREAM = Stream.dynamodb(STREAM_ARN)

@@ -19,8 +19,9 @@ from cdc.attributes import encode_item
 from cdc.change import Change
 from cdc.document import compile_mapping
 from cdc.filters import MAX_FILTERS, MAX_PATTERN_LETTERS, Filters, filters_of_kinesis, filters_of_stream
-from cdc.mapping import Document, TableMapping, parse_mapping
+from cdc.mapping import parse_mapping
 from cdc.sources import changes_from_lambda
+from cdc.table_mapping import Document, TableMapping
 from consumers.cli import app
 from tests.properties.test_pattern import ITEMS, PATTERNS
 

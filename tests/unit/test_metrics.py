@@ -18,12 +18,13 @@ from cdc.change import Change
 from cdc.dead_letters import DeadLetter
 from cdc.document import compile_mapping
 from cdc.errors import SinkUnavailable
-from cdc.mapping import Mappings, TableMapping, parse_mapping
+from cdc.mapping import parse_mapping
 from cdc.sequence import Stream
 from cdc.settings import load_settings
 from cdc.sinks.indices import Targets
 from cdc.sinks.opensearch import OpenSearchSink
 from cdc.sources import read_adapter
+from cdc.table_mapping import Mappings, TableMapping
 from cdc.testing import (
     STREAM_ARN,
     ScriptedSink,
