@@ -17,7 +17,6 @@ from cdc.late import absent, late
 if TYPE_CHECKING:
     from botocore.session import Session
     from opensearchpy.client import OpenSearch
-    from opensearchpy.serializer import JSONSerializer
     from urllib3.util import Timeout
 
     from cdc.deadline import Deadline
@@ -57,7 +56,6 @@ def opensearch_client(settings: Settings) -> OpenSearch:
         max_retries=0,
         retry_on_timeout=False,
         pool_maxsize=16,
-        serializer=_serializer(),
         **options,
     )
 
@@ -71,23 +69,6 @@ def _client_class() -> type[OpenSearch]:
     with nullcontext() if find_spec("aiohttp") else absent("asyncio"):  # it is for the client that needs aiohttp
         from opensearchpy.client import OpenSearch
     return OpenSearch
-
-
-def _serializer() -> JSONSerializer:
-    """Answers are read by orjson: of a bulk request's they are as long as what was sent. It would round integers of
-    more than 64 bits; no answer that is asked for has any (versions have 63, and no `_source` is read)."""
-    import orjson
-    from opensearchpy.exceptions import SerializationError
-    from opensearchpy.serializer import JSONSerializer
-
-    class Serializer(JSONSerializer):
-        def loads(self, s: str) -> Any:
-            try:
-                return orjson.loads(s)
-            except ValueError as error:
-                raise SerializationError(s, error) from error
-
-    return Serializer()
 
 
 def timeout_of(deadline: Deadline, timeout_seconds: float) -> Timeout:
