@@ -5,15 +5,18 @@ STAMP := .venv/installed
 CAN_COMPILE = command -v cc >/dev/null && test -f "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
 COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:.
 
-.PHONY: help demo test test-docker simulate chaos soak failover lint format lock lambda bench bench-quick bench-cold test-compiled clean
+.PHONY: help demo test unit test-docker simulate chaos soak failover lint format lock lambda bench bench-quick bench-cold test-compiled clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(STAMP) ## a table's changes reach OpenSearch and S3 on this machine, judged (CONSUMER=lambda KEEP=1 leaves it running)
 	@$(BIN)/python -m local.demo $(if $(CONSUMER),--consumer $(CONSUMER)) $(if $(KEEP),--keep)
 
-test: $(STAMP) lint ## all checks and tests, on real servers (JOBS=4 at once)
-	$(BIN)/python -m pytest --numprocesses $(or $(JOBS),4) --dist worksteal
+test: $(STAMP) lint ## all checks and tests, on real servers (AWS=engine: without LocalStack; JOBS=4 at once; TESTS=path)
+	AWS=$(AWS) $(BIN)/python -m pytest --numprocesses $(or $(JOBS),4) --dist worksteal $(TESTS)
+
+unit: $(STAMP) ## the tests that need no server
+	$(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist worksteal -m "not integration" $(TESTS)
 
 simulate: $(STAMP) ## the whole product on simulated servers, with faults drawn from seeds (SEEDS=200 FIRST=today's SEED= EVENTS=)
 	@$(BIN)/python -m cdc.testing.simulate $(if $(SEED),--seed $(SEED) $(if $(EVENTS),--events $(EVENTS)),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)))

@@ -27,7 +27,7 @@ from consumers.kcl.shard import ShardPipeline, ShardSettings
 from consumers.kcl.source import TableSource
 from consumers.kcl.streams import TableFacts, describe_table
 from consumers.kcl.tuning import KclSettings
-from local.localstack import REGION
+from local.aws import REGION
 
 __all__ = ["CONTENDERS", "STOP_SECONDS", "Cost", "Work", "heap", "kcl_settings", "table_facts", "watched"]
 

@@ -8,13 +8,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from local.localstack import install_localstack, launch_localstack
+
 from benchmarks.compiled import class_path
 from benchmarks.drains import Cost
 from benchmarks.filled import Filled, credentials, filled, none
 from benchmarks.kcl import contender
 from benchmarks.results import CannotRun, Goal, Result, Row, Spread
 from cdc.errors import CdcError
-from local.localstack import install_localstack, launch_localstack
 from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 
 __all__ = ["TITLE", "run"]

@@ -138,7 +138,7 @@ def _measured(servers: Servers, rounds: int) -> dict[str, list[float]]:
     import boto3
     from opensearchpy import OpenSearch
 
-    os.environ.update(servers.localstack.environment())
+    os.environ.update(servers.aws.environment())
     table = f"failover-{uuid4().hex[:8]}"
     fleet = _Fleet(servers, table, boto3.client("dynamodb"), OpenSearch(servers.opensearch.url))
     make_table(fleet.dynamodb, table)

@@ -1,1 +1,1 @@
-"""Real servers on this machine for the demo and the tests: LocalStack and OpenSearch, without Docker."""
+"""Real servers on this machine for the demo and the tests: AWS and OpenSearch, without Docker."""

@@ -20,6 +20,7 @@ def main() -> None:
     left_out = [option for name in _IN_THE_RUNTIME + _NEVER_IMPORTED for option in ("--no-emit-package", name)]
     _compile(ROOT / "setup.cfg", LOCK, *left_out)
     _compile(ROOT / "local/lambda-runtime.in", ROOT / "local/lambda-runtime.txt")
+    _compile(ROOT / "local/engine.in", ROOT / "local/engine.txt")
 
 
 def _compile(source: Path, lock: Path, *options: str) -> None:

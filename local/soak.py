@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("--per-second", type=float, default=60.0, help="changes written a second")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    print("LocalStack, OpenSearch and the KCL: fetching what the cache lacks, starting …", flush=True)
+    print("AWS, OpenSearch and the KCL: fetching what the cache lacks, starting …", flush=True)
     try:
         with running(lambda _text, _done, _total: None) as servers:
             soaked = _soak(servers, options.minutes, options.per_second)
@@ -99,7 +99,7 @@ def _soak(servers: Servers, minutes: float, per_second: float) -> Soaked:
     import boto3
     from botocore.config import Config
 
-    os.environ.update(servers.localstack.environment())
+    os.environ.update(servers.aws.environment())
     client = boto3.client("dynamodb", config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
     make_table(client)
     for bucket in ("lake", "dead-letters"):

@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, settings
 
+from local.aws import FORMS, running_aws
 from local.demo.traffic import make_table
 from local.servers import Servers, running
 
@@ -32,21 +33,18 @@ NOT_REAL = ("[memory", "[simulated")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that talk to real servers carry the marker, by their folder; they run last.
-
-    One that fails is run once more, and the report says so: on a busy machine a server may start too late.
-    """
+    """Tests that talk to real servers carry the marker, by their folder; they run last."""
     for item in items:
         if Path(item.path).parent.name in REAL and not any(name in item.name for name in NOT_REAL):
             item.add_marker(pytest.mark.integration)
-            item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """LocalStack and OpenSearch."""
-    with running(lambda _text, _done, _total: None) as started:
+    """AWS and OpenSearch. AWS is what `AWS_ENDPOINT_URL` points at, else what `make test AWS=…` names."""
+    found = running_aws(os.environ) if "AWS_ENDPOINT_URL" in os.environ else None
+    with running(lambda _text, _done, _total: None, form=os.environ.get("AWS") or FORMS[0], aws=found) as started:
         yield started
 
 
@@ -98,7 +96,7 @@ def environment(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
 
 @pytest.fixture
 def aws(environment: dict[str, str]) -> Any:
-    """A factory of boto3's clients for LocalStack."""
+    """A factory of boto3's clients for AWS on this machine."""
     import boto3
 
     return boto3.client

@@ -74,7 +74,7 @@ def _progress(out: Console, consumer: str) -> Iterator[Any]:
         bars.update(tasks[total], completed=done, description=text[:32])
 
     third = "Lambda's runtime" if consumer == "lambda" else "the KCL"
-    out.print(f"LocalStack, OpenSearch and {third}: fetching what the cache lacks, starting …")
+    out.print(f"AWS, OpenSearch and {third}: fetching what the cache lacks, starting …")
     if not out.is_terminal:
         yield lambda text, done, total: print(f"  {text}", flush=True) if done in (0, total) else None
         return
@@ -91,7 +91,7 @@ def _demo(out: Console, servers: Servers, seconds: float, kind: str, *, keep: bo
         "CDC_ARCHIVE_BUCKET": LAKE,
         "CDC_DEAD_LETTER_BUCKET": LETTERS,
     }
-    os.environ.update(servers.localstack.environment())
+    os.environ.update(servers.aws.environment())
     clients: dict[str, Any] = {
         name: boto3.client(name, config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
         for name in ("dynamodb", "dynamodbstreams", "s3")

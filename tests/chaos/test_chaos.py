@@ -22,9 +22,9 @@ TODAYS = next(fault for fault in drawn(SEED, len(FAULTS)) if fault not in (CONSU
 
 @pytest.fixture(scope="module")
 def chaos(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The tests' LocalStack, and an OpenSearch of its own, which may be killed."""
+    """The tests' AWS, and an OpenSearch of its own, which may be killed."""
     run: Path = tmp_path_factory.mktemp("chaos")
-    with world(servers.localstack, run) as made:
+    with world(servers.aws, run) as made:
         yield made
 
 

@@ -1,4 +1,4 @@
-"""The servers that all rounds share: LocalStack, an OpenSearch that may be killed, and a proxy before S3."""
+"""The servers that all rounds share: AWS, an OpenSearch that may be killed, and a proxy before S3."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from cdc.testing import TcpProxy
 from consumers.kcl.artifacts import kcl_jars
-from local.localstack import REGION, LocalStack, install_localstack, launch_localstack
+from local.aws import Aws, install_aws, launch_aws
 from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 
 __all__ = ["World", "fresh_world", "world"]
@@ -24,7 +24,7 @@ _SMALL_QUEUE = "thread_pool.write.size: 1\nthread_pool.write.queue_size: 2"
 class World:
     """The servers; `opensearch` is replaced when it is started again, on the same port. Logs and data are in `run`."""
 
-    localstack: LocalStack
+    aws: Aws
     opensearch: OpenSearchServer
     proxy: TcpProxy
     run: Path
@@ -32,26 +32,14 @@ class World:
     def environment(self) -> dict[str, str]:
         """What points consumers at the servers; at S3 through the proxy."""
         return {
-            **self.localstack.environment(),
+            **self.aws.environment(),
             **self.opensearch.environment(),
             "AWS_ENDPOINT_URL_S3": self.proxy.url,
         }
 
     def client(self, service: str) -> Any:
-        """A client of boto3's for the load and the judge: straight to LocalStack."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # any of them
-            endpoint_url=self.localstack.url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(
-                read_timeout=60, max_pool_connections=16, retries={"mode": "standard", "total_max_attempts": 5}
-            ),
-        )
+        """A boto3 client for the load and the judge: straight to AWS, past the proxy."""
+        return self.aws.client(service)
 
     def start_opensearch_again(self) -> None:
         """On the same data and port, after a stop or a kill."""
@@ -59,12 +47,12 @@ class World:
 
 
 @contextmanager
-def world(localstack: LocalStack, run: Path) -> Iterator[World]:
-    """An OpenSearch of its own and the proxy, beside a LocalStack that runs, or is about to."""
-    server = urlsplit(localstack.url)
+def world(aws: Aws, run: Path) -> Iterator[World]:
+    """An OpenSearch of its own and the proxy, beside an AWS that runs, or is about to."""
+    server = urlsplit(str(aws.endpoint("s3")))
     home = install_opensearch(_silent)
     with TcpProxy(str(server.hostname), int(server.port or 80)) as proxy:
-        made = World(localstack, launch_opensearch(run, home, extra_settings=_SMALL_QUEUE, heap="384m"), proxy, run)
+        made = World(aws, launch_opensearch(run, home, extra_settings=_SMALL_QUEUE, heap="384m"), proxy, run)
         try:
             made.opensearch.wait()
             yield made
@@ -77,13 +65,13 @@ def fresh_world(run: Path) -> Iterator[World]:
     """Both servers and the proxy in the new folder `run`, and the KCL's jars fetched."""
     kcl_jars()
     run.mkdir()
-    localstack = launch_localstack(run, *install_localstack(_silent))
+    aws = launch_aws(run, install_aws(_silent))
     try:
-        with world(localstack, run) as made:
-            localstack.wait()
+        with world(aws, run) as made:
+            aws.wait()
             yield made
     finally:
-        localstack.stop()
+        aws.stop()
 
 
 def _silent(_text: str, _done: int, _total: int) -> None:

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
-import boto3
 import pytest
 
 from cdc.archive import read_archive
@@ -35,14 +34,7 @@ def failing(sequence: str) -> dict[str, Any]:
 
 
 def client(servers: Servers, service: str) -> Any:
-    facts = servers.localstack.environment()
-    return boto3.client(
-        service,  # type: ignore[call-overload]  # (one of ours)
-        endpoint_url=facts["AWS_ENDPOINT_URL"],
-        region_name=facts["AWS_REGION"],
-        aws_access_key_id=facts["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=facts["AWS_SECRET_ACCESS_KEY"],
-    )
+    return servers.aws.client(service)
 
 
 @dataclass(frozen=True)

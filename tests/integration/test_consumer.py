@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cdc.archive import read_archive
+from local.aws import endpoint_of
 from local.demo.traffic import make_table
 from tests.integration.standin import standing_in
 from tests.integration.test_whole_way import await_equal, deployment, in_index, in_stream, in_table, write
@@ -309,7 +310,7 @@ def test_a_stream_that_cannot_be_read_is_refused_at_start(
 def test_a_lease_table_that_may_not_be_made_is_refused_with_action_and_resource(
     deployment: dict[str, str], consumer: Callable[..., Any], table: tuple[str, str], tmp_path: Path
 ) -> None:
-    """LocalStack denies nothing: a stand-in says what AWS would."""
+    """Nothing is denied on this machine: a stand-in says what AWS would."""
     arn = f"arn:aws:dynamodb:us-east-1:000000000000:table/{deployment['CDC_APPLICATION']}"
 
     def denied(operation: str, _asked: dict[str, Any]) -> tuple[str, str] | None:
@@ -320,7 +321,7 @@ def test_a_lease_table_that_may_not_be_made_is_refused_with_action_and_resource(
             f"User: arn:aws:iam::1:user/u is not authorized to perform: dynamodb:{operation} on resource: {arn}",
         )
 
-    with standing_in(deployment["AWS_ENDPOINT_URL"], denied) as url:
+    with standing_in(str(endpoint_of(deployment, "dynamodb")), denied) as url:
         deployment["AWS_ENDPOINT_URL_DYNAMODB"] = url
         assert consumer("--table", table[0]).wait(120) == 2
     assert f"not allowed to perform dynamodb:CreateTable on {arn}" in (tmp_path / "consumer.log").read_text()

@@ -1,4 +1,4 @@
-"""Gaps: records that are gone before they were read. LocalStack trims nothing: a stand-in says what AWS would."""
+"""Gaps: records that are gone before they were read. A stand-in before the streams says what AWS would."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cdc.dead_letters import S3DeadLetters
+from local.aws import endpoint_of
 from tests.integration.standin import standing_in
 from tests.integration.test_whole_way import await_equal, deployment, in_index, in_table, write
 
@@ -66,7 +67,7 @@ def test_trimmed_records_stop_the_process_which_says_since_when_and_go_on_only_w
     dynamodb = aws("dynamodb")
     read_and_stopped(consumer, dynamodb, table[0], opensearch, index, range(10))
     write(dynamodb, table[0], range(20, 30))
-    with standing_in(deployment["AWS_ENDPOINT_URL"], trimmed) as url:
+    with standing_in(str(endpoint_of(deployment, "dynamodbstreams")), trimmed) as url:
         deployment["AWS_ENDPOINT_URL_DYNAMODB_STREAMS"] = url
         assert consumer("--table", table[0]).wait(120) == 1
         log = (tmp_path / "consumer.log").read_text()

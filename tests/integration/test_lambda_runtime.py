@@ -55,7 +55,7 @@ def functions(servers: Servers, in_lambda: Launch, tmp_path_factory: pytest.Temp
     mapping.write_text(MAPPING)
     bucket = f"bucket-{uuid4().hex[:12]}"
     client(servers, "s3").create_bucket(Bucket=bucket)
-    with before(servers.opensearch.url) as proxy, before(servers.localstack.url) as aws_proxy:
+    with before(servers.opensearch.url) as proxy, before(str(servers.aws.endpoint("s3"))) as aws_proxy:
         environment = {
             "CDC_MAPPINGS": str(mapping),
             "CDC_OPENSEARCH_ENDPOINT": proxy.url,
