@@ -8,14 +8,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from local.localstack import install_localstack, launch_localstack
-
 from benchmarks.compiled import class_path
 from benchmarks.drains import Cost
-from benchmarks.filled import Filled, credentials, filled, none
+from benchmarks.filled import Filled, filled, none
 from benchmarks.kcl import contender
 from benchmarks.results import CannotRun, Goal, Result, Row, Spread
 from cdc.errors import CdcError
+from local.aws import install_aws, launch_aws
 from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 
 __all__ = ["TITLE", "run"]
@@ -62,28 +61,19 @@ def run(quick: bool) -> Iterator[Result]:
 
 
 def _servers(folder: Path, stack: ExitStack) -> tuple[str, OpenSearchServer]:
-    import boto3
-
     try:
-        home, stackfiles = install_opensearch(_silent), install_localstack(_silent)
-        localstack = launch_localstack(folder, *stackfiles)
-        stack.callback(localstack.stop)
+        home, installed = install_opensearch(_silent), install_aws(_silent)
+        aws = launch_aws(folder, installed)
+        stack.callback(aws.stop)
         with _environment("_JAVA_OPTIONS", _FULL_COMPILER):
             search = launch_opensearch(folder, home, heap=_HEAP)
         stack.callback(search.stop)
         search.wait()
-        localstack.wait()
+        aws.wait()
     except CdcError as error:
         raise CannotRun(error.message) from error
-    given = credentials()
-    boto3.client(
-        "s3",
-        endpoint_url=localstack.url,
-        region_name=given["AWS_REGION"],
-        aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
-    ).create_bucket(Bucket=_BUCKET)
-    return localstack.url, search
+    aws.client("s3").create_bucket(Bucket=_BUCKET)
+    return str(aws.endpoint("s3")), search
 
 
 def _silent(_text: str, _done: int, _total: int) -> None:

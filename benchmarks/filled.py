@@ -11,11 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from local.localstack import REGION
-
 from benchmarks.results import CannotRun
 from cdc.errors import CdcError
 from consumers.kcl.artifacts import fetch
+from local.aws import REGION
 from local.process import ServerProcess, free_port, start
 
 __all__ = ["Filled", "credentials", "filled", "item", "none"]

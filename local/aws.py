@@ -58,8 +58,9 @@ class Aws:
         import boto3
         from botocore.config import Config
 
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # any of them
+        make: Any = boto3.client
+        return make(
+            service,
             endpoint_url=self.endpoint(service),
             region_name=self.variables.get("AWS_REGION"),
             aws_access_key_id=self.variables.get("AWS_ACCESS_KEY_ID"),

@@ -68,15 +68,11 @@ def _shaped(table: str, record: Any, created: int, precision: str) -> dict[str, 
 def _deliver(waiting: queue.SimpleQueue[_Delivery]) -> None:
     while True:
         batch = [waiting.get()]
-        region, arn = batch[0][:2]
         # only this thread takes any: what is there stays there
         while len(batch) < _AT_ONCE and not waiting.empty():
             batch.append(waiting.get())
-        for region, arn in dict.fromkeys(one[:2] for one in batch):
-            put = [
-                {"PartitionKey": key, "Data": data} for place, to, key, data in batch if (place, to) == (region, arn)
-            ]
-            _put(region, arn, put)
+        for stream in dict.fromkeys(one[:2] for one in batch):
+            _put(*stream, [{"PartitionKey": key, "Data": data} for *to, key, data in batch if (*to,) == stream])
 
 
 def _put(region: str, arn: str, records: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -31,7 +32,7 @@ def keep_parents() -> None:
                 change = {"ShardToSplit": widest, "NewStartingHashKey": str(middle)}
                 split({"StreamARN": stream["StreamARN"], **change})
             else:
-                pairs = zip(ordered, ordered[1:], strict=False)
+                pairs = itertools.pairwise(ordered)
                 low, high = min(pairs, key=lambda pair: _width(opened[pair[0]]) + _width(opened[pair[1]]))
                 merge({"StreamARN": stream["StreamARN"], "ShardToMerge": low, "AdjacentShardToMerge": high})
         counts = {"CurrentShardCount": before, "TargetShardCount": target}

@@ -29,7 +29,8 @@ def record_statements() -> None:
     def recorded(operation: Any) -> Any:
         def run(asked: Any) -> Any:
             nonlocal written
-            written = changes = []
+            changes: list[tuple[str, Any, Any]] = []
+            written = changes
             try:
                 answer = operation(asked)
             finally:

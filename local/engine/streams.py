@@ -92,9 +92,8 @@ def list_all_streams() -> None:
             for arn, closed in list(dynamodb._closed_streams.items())
             if dynamodb.closed_stream(arn)
         ]
-        for table in dynamodb._tables:
-            if info := dynamodb_streams._enabled_stream_info(table):
-                found.append({name: info[name] for name in ("StreamArn", "TableName", "StreamLabel")})
+        enabled = filter(None, map(dynamodb_streams._enabled_stream_info, dynamodb._tables))
+        found += [{name: info[name] for name in ("StreamArn", "TableName", "StreamLabel")} for info in enabled]
         start = asked.get("ExclusiveStartStreamArn") or ""
         found = sorted(
             (one for one in found if wanted in (None, one["TableName"]) and one["StreamArn"] > start),
