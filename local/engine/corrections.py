@@ -30,6 +30,7 @@ __all__ = ["CORRECTIONS"]
 CORRECTIONS: dict[str, Callable[[], None]] = {
     "sequence-numbers": number_as_aws,
     "record-sizes": tell_sizes,
+    "kinesis-destinations": deliver_to_kinesis,
     "order-of-sets": ignore_order_of_sets,
     "list-streams": list_all_streams,
     "shards": name_shards,
@@ -39,7 +40,6 @@ CORRECTIONS: dict[str, Callable[[], None]] = {
     "capacity": count_capacity,
     "table-sizes": count_table_sizes,
     "resharding": keep_parents,
-    "kinesis-destinations": deliver_to_kinesis,
     "checksums": answer_checksums,
     "races": refuse_races,
     "exports": write_exports,

@@ -17,9 +17,19 @@ from urllib.parse import urlsplit
 import pytest
 
 from cdc.archive import read_archive
-from cdc.testing import Delayed, SimulatedTable, TcpProxy
+from cdc.testing import Delayed, TcpProxy
 from local.servers import Servers
-from tests.integration.test_kinesis import KinesisStream, deployment, indexed, kinesis, mapped, stands, write
+from tests.integration.test_kinesis import (
+    KinesisStream,
+    StreamedTable,
+    archived,
+    by_item,
+    deployment,
+    indexed,
+    kinesis,
+    mapped,
+    write,
+)
 from tests.integration.test_whole_way import await_equal
 
 __all__ = ["deployment", "kinesis"]
@@ -88,13 +98,13 @@ def workers(deployment: dict[str, str], kinesis: KinesisStream, aws: Any, tmp_pa
 
 
 @pytest.fixture
-def orders(kinesis: KinesisStream, deployment: dict[str, str]) -> SimulatedTable:
+def orders(kinesis: KinesisStream, deployment: dict[str, str]) -> StreamedTable:
     """A table that is indexed, joined to the stream."""
     return kinesis.table(mapped(deployment, f"orders-{kinesis.name}"))
 
 
 def test_three_workers_share_the_shards_and_one_that_ends_in_order_gives_its_own_away(
-    workers: Workers, orders: SimulatedTable, opensearch: Any, aws: Any, bucket: str
+    workers: Workers, orders: StreamedTable, opensearch: Any, aws: Any, bucket: str
 ) -> None:
     write(orders, range(40))
     workers.start("one")
@@ -103,57 +113,57 @@ def test_three_workers_share_the_shards_and_one_that_ends_in_order_gives_its_own
     workers.start("three")
     await_equal(workers.share(4, 2), PATIENCE_SECONDS)
     write(orders, range(40, 120))
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
     ended = time.monotonic()
     workers.processes["one"].terminate()
     assert workers.processes["one"].wait(60) == 0
     await_equal(lambda: workers.share(4, 1)() and "one" not in workers.owners(), PATIENCE_SECONDS)
     print(f"the leases of a worker that ended in order were taken after {time.monotonic() - ended:.0f} s")
     write(orders, range(120, 200))
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
     for name in ("two", "three"):
         workers.processes[name].terminate()
     assert [workers.processes[name].wait(60) for name in ("two", "three")] == [0, 0]
-    assert archived(aws, bucket, orders) == sorted(one.kinesis_identity for one in orders.history)
+    assert archived(aws, bucket, orders) == by_item(orders.written)
 
 
 def test_the_shards_of_a_worker_that_is_killed_are_taken_over_from_their_checkpoints(
-    workers: Workers, orders: SimulatedTable, opensearch: Any, aws: Any, bucket: str
+    workers: Workers, orders: StreamedTable, opensearch: Any, aws: Any, bucket: str
 ) -> None:
     write(orders, range(40))
     workers.start("one")
     await_equal(workers.share(4, 1), PATIENCE_SECONDS)
     workers.start("two")
     await_equal(workers.share(4, 2), PATIENCE_SECONDS)
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
     killed = time.monotonic()
     workers.processes["one"].kill()
     write(orders, range(40, 120))
     await_equal(lambda: workers.owners() == {"two": 4}, PATIENCE_SECONDS)
     print(f"the leases of a worker that was killed, the leader, were taken after {time.monotonic() - killed:.0f} s")
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
     workers.processes["two"].terminate()
     assert workers.processes["two"].wait(60) == 0
-    assert archived(aws, bucket, orders) == sorted(one.kinesis_identity for one in orders.history)
+    assert archived(aws, bucket, orders) == by_item(orders.written)
 
 
 def test_a_worker_that_starts_again_under_its_id_has_its_shards_at_once(
-    workers: Workers, orders: SimulatedTable, opensearch: Any
+    workers: Workers, orders: StreamedTable, opensearch: Any
 ) -> None:
     write(orders, range(40))
     first = workers.start("one")
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
     first.kill()
     first.wait()
     write(orders, range(40, 80))
     started = time.monotonic()
     workers.start("one")
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
     print(f"everything was indexed {time.monotonic() - started:.0f} s after the start under the same id")
 
 
 def test_a_stop_in_the_middle_of_a_batch_acknowledges_what_is_durable_and_nothing_else(
-    workers: Workers, orders: SimulatedTable, kinesis: KinesisStream, opensearch: Any, aws: Any, bucket: str
+    workers: Workers, orders: StreamedTable, kinesis: KinesisStream, opensearch: Any, aws: Any, bucket: str
 ) -> None:
     """Bulk requests of two changes: a batch is many requests, and the signal comes between them."""
     workers.deployment.update(CDC_BULK_COUNT="2", CDC_FLUSH_SECONDS="600")
@@ -168,8 +178,8 @@ def test_a_stop_in_the_middle_of_a_batch_acknowledges_what_is_durable_and_nothin
     assert acknowledged <= durable
     workers.deployment.update(CDC_BULK_COUNT="1000", CDC_FLUSH_SECONDS="1")
     workers.start("one")
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
-    await_equal(lambda: archived(aws, bucket, orders) == sorted(one.kinesis_identity for one in orders.history), 60)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
+    await_equal(lambda: archived(aws, bucket, orders) == by_item(orders.written), 60)
 
 
 def up_to(kinesis: KinesisStream, shard: str, last: str) -> list[str]:
@@ -178,10 +188,6 @@ def up_to(kinesis: KinesisStream, shard: str, last: str) -> list[str]:
     asked = {"StreamARN": kinesis.arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
     page = client.get_records(ShardIterator=client.get_shard_iterator(**asked)["ShardIterator"], Limit=10_000)
     return [one["SequenceNumber"] for one in page["Records"] if int(one["SequenceNumber"]) <= int(last)]
-
-
-def archived(aws: Any, bucket: str, table: SimulatedTable) -> list[str]:
-    return sorted(one.identity for one in read_archive(aws("s3"), bucket, "cdc", table.name))
 
 
 @pytest.fixture
@@ -194,12 +200,12 @@ def hanging(servers: Servers, deployment: dict[str, str]) -> Iterator[TcpProxy]:
 
 
 def test_a_second_signal_ends_at_once_and_loses_nothing_that_was_acknowledged(
-    hanging: TcpProxy, workers: Workers, orders: SimulatedTable, opensearch: Any, aws: Any, bucket: str
+    hanging: TcpProxy, workers: Workers, orders: StreamedTable, opensearch: Any, aws: Any, bucket: str
 ) -> None:
     """The first stop waits for a request that hangs."""
     write(orders, range(20))
     process = workers.start("one")
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
     with hanging.injecting(Delayed(120), share=1.0):
         write(orders, range(20, 60))
         await_equal(lambda: hanging.struck["Delayed"] > 0, 60)
@@ -209,17 +215,17 @@ def test_a_second_signal_ends_at_once_and_loses_nothing_that_was_acknowledged(
         assert process.wait(10) == 128 + signal.SIGTERM
     assert "second signal: ending at once" in workers.log("one")
     workers.start("one")
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
-    await_equal(lambda: archived(aws, bucket, orders) == sorted(one.kinesis_identity for one in orders.history), 60)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
+    await_equal(lambda: archived(aws, bucket, orders) == by_item(orders.written), 60)
 
 
 def test_a_stop_ends_within_its_budget_though_a_request_hangs(
-    hanging: TcpProxy, workers: Workers, orders: SimulatedTable, opensearch: Any
+    hanging: TcpProxy, workers: Workers, orders: StreamedTable, opensearch: Any
 ) -> None:
     workers.deployment["CDC_SHUTDOWN_SECONDS"] = "5"
     write(orders, range(20))
     process = workers.start("one")
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
     with hanging.injecting(Delayed(120), share=1.0):
         write(orders, range(20, 60))
         await_equal(lambda: hanging.struck["Delayed"] > 0, 60)
@@ -227,4 +233,4 @@ def test_a_stop_ends_within_its_budget_though_a_request_hangs(
         process.wait(30)
     assert "the stop took longer than 5 s" in workers.log("one")
     workers.start("one")
-    await_equal(lambda: indexed(opensearch, orders.name) == stands(orders), PATIENCE_SECONDS)
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), PATIENCE_SECONDS)
