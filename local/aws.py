@@ -157,7 +157,7 @@ def running_aws(environment: Mapping[str, str]) -> Aws:
     """What the SDK's own variables point at: a LocalStack of one's own, or an account."""
     names = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     found = {name: value for name, value in environment.items() if name in names or name.startswith("AWS_ENDPOINT_URL")}
-    return Aws({**_CREDENTIALS, **found} if "AWS_ENDPOINT_URL" in found else found)
+    return Aws({**_CREDENTIALS, **found} if any("ENDPOINT" in name for name in found) else found)
 
 
 def endpoint_of(variables: Mapping[str, str], service: str) -> str | None:

@@ -42,9 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """AWS and OpenSearch. AWS is what `AWS_ENDPOINT_URL` points at, else what `make test AWS=…` names."""
-    found = running_aws(os.environ) if "AWS_ENDPOINT_URL" in os.environ else None
-    with running(lambda _text, _done, _total: None, form=os.environ.get("AWS") or FORMS[0], aws=found) as started:
+    """AWS and OpenSearch. AWS is what the variables `AWS_ENDPOINT_URL…` point at, else what `make test AWS=…` names."""
+    form = os.environ.get("AWS") or FORMS[0]
+    there = form == "account" or any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ)
+    found = running_aws(os.environ) if there else None
+    with running(lambda _text, _done, _total: None, form=form, aws=found) as started:
         yield started
 
 

@@ -35,7 +35,7 @@ _DRAIN_SECONDS = 90.0
 def main() -> int:
     """Run the demo; 0 if everything was equal in the end."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long changes are written")
+    parser.add_argument("--seconds", type=float, default=15.0, help="how long changes are written")
     parser.add_argument("--consumer", choices=("kcl", "lambda"), default="kcl", help="who follows the table")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     options = parser.parse_args()
