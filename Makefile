@@ -19,7 +19,7 @@ unit: $(STAMP) ## the tests that need no server
 	$(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist worksteal -m "not integration" $(TESTS)
 
 simulate: $(STAMP) ## the whole product on simulated servers, with faults drawn from seeds (SEEDS=200 FIRST=today's SEED= EVENTS=)
-	@$(BIN)/python -m cdc.testing.simulate $(if $(SEED),--seed $(SEED) $(if $(EVENTS),--events $(EVENTS)),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)))
+	@$(BIN)/python -m tests.simulation.runner $(if $(SEED),--seed $(SEED) $(if $(EVENTS),--events $(EVENTS)),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)))
 
 chaos: $(STAMP) ## kill, freeze and cut off consumers and servers under load, and judge (ROUNDS=20 SEED=the date)
 	@$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))

@@ -6,15 +6,15 @@ import os
 from setuptools import setup
 
 COMPILED = [
-    "cdc/attributes.py",
-    "cdc/change.py",
-    "cdc/differences.py",
-    "cdc/document.py",
-    "cdc/fields.py",
-    "cdc/pattern.py",
-    "cdc/sequence.py",
-    "cdc/sinks/bulk.py",
-    "cdc/sources.py",
+    "cdc/records/attributes.py",
+    "cdc/records/change.py",
+    "cdc/records/differences.py",
+    "cdc/mappings/compiled.py",
+    "cdc/mappings/fields.py",
+    "cdc/mappings/pattern.py",
+    "cdc/records/sequence.py",
+    "cdc/sinks/opensearch/bulk.py",
+    "cdc/records/decoding.py",
 ]
 
 if os.environ.get("CDC_COMPILE") != "1":

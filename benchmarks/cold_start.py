@@ -26,7 +26,7 @@ TITLE = "Cold start: to the answer for the first record, in Lambda's runtime"
 _COLD = Path(__file__).parent / "cold"
 _PYTHON = "3.13"
 BARE, BOTH, INDEX, UNSIGNED = "bare handler", "index and archive", "index only", "index only, unsigned"
-_HANDLER = "consumers.changes_function.handler"
+_HANDLER = "consumers.aws_lambda.entry_changes.handler"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.results import CannotRun
 from cdc.errors import ConfigError
-from consumers.kcl.artifacts import fetch, kcl_jars
+from consumers.kcl.java.artifacts import fetch, kcl_jars
 
 __all__ = ["class_path"]
 

@@ -17,11 +17,11 @@ import orjson
 
 from benchmarks.results import CannotRun
 from benchmarks.shapes import STREAM
-from cdc.change import Change
-from cdc.document import CompiledMapping, compile_mapping
-from cdc.mapping import parse_mapping
-from cdc.sinks.bulk import action_bytes
-from cdc.sources import Record, read_adapter, read_lambda
+from cdc.mappings.compiled import CompiledMapping, compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.records.change import Change
+from cdc.records.decoding import Record, read_adapter, read_lambda
+from cdc.sinks.opensearch.bulk import action_bytes
 
 __all__ = ["INDEX", "Lines", "Parsed", "floor", "mapping", "others", "ours", "ours_from_bytes"]
 

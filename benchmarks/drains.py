@@ -15,18 +15,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from cdc.change import Change
 from cdc.deadline import Deadline
+from cdc.delivery.consumer_state import Running
+from cdc.delivery.shard import ShardPipeline, ShardSettings
 from cdc.outcome import Applied, Outcome
-from cdc.sequence import Stream
-from cdc.settings import Settings
-from consumers.kcl.gaps import Gaps
-from consumers.kcl.jvm import start_jvm
-from consumers.kcl.running import Running
-from consumers.kcl.shard import ShardPipeline, ShardSettings
-from consumers.kcl.source import TableSource
-from consumers.kcl.streams import TableFacts, describe_table
+from cdc.records.change import Change
+from cdc.records.sequence import Stream
+from consumers.kcl.java.jvm import start_jvm
+from consumers.kcl.leases.gaps import Gaps
+from consumers.kcl.sources.source import TableSource
+from consumers.kcl.sources.streams import TableFacts, describe_table
 from consumers.kcl.tuning import KclSettings
+from consumers.settings import Settings
 from local.aws import REGION
 
 __all__ = ["CONTENDERS", "STOP_SECONDS", "Cost", "Work", "heap", "kcl_settings", "table_facts", "watched"]
@@ -141,7 +141,7 @@ def ours_decoded(work: Work) -> Cost:
 def _consume(work: Work, nothing: _Nothing) -> Cost:
     from consumers.kcl.consumer import run
     from consumers.kcl.preparing import Preparing
-    from consumers.wiring import wire
+    from consumers.pipelines import wire
 
     start_jvm(work.class_path, heap())
     running = Running()
@@ -169,9 +169,9 @@ def _consume(work: Work, nothing: _Nothing) -> Cost:
 
 def floor(work: Work) -> Cost:
     """The same KCL and adapter with record processors in Java that count; reads follow each other without a pause."""
-    from consumers.kcl.dynamodb import DynamoDBStreams
+    from consumers.kcl.leases.stream_tracker import StreamNames
     from consumers.kcl.scheduler import make_scheduler
-    from consumers.kcl.tracker import StreamNames
+    from consumers.kcl.sources.dynamodb import DynamoDBStreams
 
     jpype = start_jvm(work.class_path, heap())
     settings = replace(kcl_settings(work), tuning={"kcl_idle_time_between_reads_in_millis": 1})

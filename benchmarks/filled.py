@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.results import CannotRun
 from cdc.errors import CdcError
-from consumers.kcl.artifacts import fetch
+from consumers.kcl.java.artifacts import fetch
 from local.aws import REGION
 from local.process import ServerProcess, free_port, start
 

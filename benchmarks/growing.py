@@ -20,15 +20,15 @@ from threading import Barrier
 import orjson
 
 from benchmarks.shapes import STREAM, Shape, flat, order, sized
-from cdc.change import Change
 from cdc.deadline import Deadline
-from cdc.document import CompiledMapping, compile_mapping
-from cdc.mapping import parse_mapping
+from cdc.delivery.pipeline import Pipeline
+from cdc.mappings.compiled import CompiledMapping, compile_mapping
+from cdc.mappings.files import parse_mapping
 from cdc.outcome import Applied, Outcome, Rejected
-from cdc.pipeline import Pipeline
-from cdc.sinks.bulk import action_bytes
-from cdc.sources import read_adapter
-from consumers.collecting import collect_seldom
+from cdc.records.change import Change
+from cdc.records.decoding import read_adapter
+from cdc.sinks.opensearch.bulk import action_bytes
+from consumers.gc_tuning import collect_seldom
 
 __all__ = ["DIMENSIONS", "Dimension", "Point"]
 

@@ -71,9 +71,9 @@ def _row(name: str, series: dict[str, Series], count: int) -> Row:
 
 
 def _ours(endpoint: str, folder: Path) -> Handler:
-    from cdc.settings import load_settings
-    from consumers.aws_lambda import respond
-    from consumers.wiring import wire
+    from consumers.aws_lambda.changes import respond
+    from consumers.pipelines import wire
+    from consumers.settings import load_settings
 
     mapping = folder / "shop.yml"
     mapping.write_text("table: shop\ndocuments: [{index: orders}]\n")

@@ -15,20 +15,20 @@ import orjson
 
 from benchmarks.drains import STOP_SECONDS, Cost, Work, heap, kcl_settings, table_facts, watched
 from benchmarks.filled import item
-from cdc.document import Index
-from cdc.sequence import Stream
-from cdc.settings import Settings, load_settings
-from cdc.sinks.bulk import action_bytes
-from cdc.sinks.client import opensearch_client
-from cdc.sources import change_from_adapter, read_adapter
+from cdc.delivery.consumer_state import Running
+from cdc.delivery.shard import BatchFacts, Payload, ShardConsumer, ShardPipeline, ShardSettings
+from cdc.mappings.compiled import Index
+from cdc.records.decoding import change_from_adapter, read_adapter
+from cdc.records.sequence import Stream
+from cdc.sinks.opensearch.bulk import action_bytes
+from cdc.sinks.opensearch.client import opensearch_client
 from consumers.kcl.consumer import run
-from consumers.kcl.gaps import Gaps
-from consumers.kcl.jvm import start_jvm
+from consumers.kcl.java.jvm import start_jvm
+from consumers.kcl.leases.gaps import Gaps
 from consumers.kcl.preparing import Preparing
-from consumers.kcl.running import Running
-from consumers.kcl.shard import BatchFacts, Payload, ShardConsumer, ShardPipeline, ShardSettings
-from consumers.kcl.source import TableSource
-from consumers.wiring import Wiring, wire
+from consumers.kcl.sources.source import TableSource
+from consumers.pipelines import Wiring, wire
+from consumers.settings import Settings, load_settings
 
 __all__ = ["at_hand", "from_the_stream", "limit"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from cdc.attributes import encode_item
-from cdc.sequence import Stream
+from cdc.records.attributes import encode_item
+from cdc.records.sequence import Stream
 
 __all__ = ["SHAPES", "STREAM", "Shape", "flat", "large", "order", "types", "wide"]
 

@@ -11,11 +11,11 @@ from benchmarks.contenders import mapping
 from benchmarks.results import Result, Row
 from benchmarks.shapes import SHAPES
 from benchmarks.side_by_side import Contender, side_by_side
-from cdc.attributes import json_item
-from cdc.change import Change
-from cdc.document import Index
-from cdc.sinks.bulk import action_bytes
-from cdc.sources import read_lambda
+from cdc.mappings.compiled import Index
+from cdc.records.attributes import json_item
+from cdc.records.change import Change
+from cdc.records.decoding import read_lambda
+from cdc.sinks.opensearch.bulk import action_bytes
 
 __all__ = ["steps"]
 

@@ -4,10 +4,10 @@ Imports none of the clients: those come with the modules that use them.
 """
 
 from cdc._version import __version__
-from cdc.change import Added, Change, Changed, Operation, Removed, StreamView
 from cdc.deadline import Deadline
 from cdc.errors import CdcError, ConfigError, Defer, MalformedRecord, Reject
 from cdc.outcome import Applied, Deferred, Outcome, Progress, Rejected, Skipped, Superseded
+from cdc.records.change import Added, Change, Changed, Operation, Removed, StreamView
 from cdc.sinks import Sink
 
 __all__ = [

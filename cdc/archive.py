@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from cdc.change import Change, Operation, raw_differences
 from cdc.errors import MalformedRecord
-from cdc.fields import without
-from cdc.sequence import DYNAMODB_DIGITS, KINESIS_DIGITS
+from cdc.mappings.fields import without
+from cdc.records.change import Change, Operation, raw_differences
+from cdc.records.sequence import DYNAMODB_DIGITS, KINESIS_DIGITS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

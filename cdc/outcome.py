@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cdc.sequence import SequenceNumber
+    from cdc.records.sequence import SequenceNumber
 
 __all__ = [
     "Applied",

@@ -10,7 +10,7 @@ __all__ = ["main"]
 def main() -> None:
     """Run `cdc`; exit code 2 where its packages are not installed."""
     try:
-        from consumers.cli import main as run
+        from consumers.cli.main import main as run
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise

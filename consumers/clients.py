@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from cdc.errors import ConfigError
-from cdc.sinks.client import NO_CREDENTIALS, assumed
+from cdc.sinks.opensearch.client import NO_CREDENTIALS, assumed
 
 if TYPE_CHECKING:
     from botocore.session import Session

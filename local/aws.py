@@ -16,7 +16,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from cdc.errors import ConfigError
-from consumers.kcl.artifacts import cache_folder
+from consumers.kcl.java.artifacts import cache_folder
 from local.environments import Progress, install_environment
 from local.process import ServerProcess, free_port, start
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cdc.errors import CdcError, ConfigError
-from consumers.kcl.artifacts import cache_folder
+from consumers.kcl.java.artifacts import cache_folder
 from local.environments import Progress, install_environment, uv
 from local.process import ServerProcess, free_port, start
 
@@ -203,7 +203,7 @@ def launch_function(
 
     Args:
         run: a folder for its log, `<name>.log`, and the unpacked package.
-        handler: such as `consumers.aws_lambda.handler`.
+        handler: such as `consumers.aws_lambda.changes.handler`.
         environment: all that the function sees, beside what Lambda sets itself; nothing of this process's own.
         timeout_seconds: for an invocation; the emulator, unlike AWS, has a cold one's init phase count.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from textwrap import wrap
 
-from cdc.settings import describe
+from consumers.settings import describe
 
 __all__ = ["SECRETS", "env_example", "main"]
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from cdc.errors import ConfigError
-from consumers.kcl.artifacts import Progress
+from consumers.kcl.java.artifacts import Progress
 
 __all__ = ["Progress", "install_environment", "uv"]
 

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import orjson
 
-from cdc.testing.batches import Batches, BatchRules, Lane, OnFailure, Source
-from cdc.testing.invocation import lowest_failed
+from cdc.testing.simulated.batches import Batches, BatchRules, Lane, OnFailure, Source
+from cdc.testing.simulated.invocation import lowest_failed
 
 __all__ = ["FailureBucket", "Invoke", "LocalEventSourceMapping", "PolledSource"]
 
@@ -39,7 +39,7 @@ class PolledSource(Source, Protocol):
 
 
 class LocalEventSourceMapping:
-    """Reads a stream and invokes a function with its batches, by the rules of Lambda (`cdc.testing.batches`).
+    """Reads a stream and invokes a function with its batches, by the rules of Lambda (`cdc.testing.simulated.batches`).
 
     Per shard and in order, parents before children. A batch is sent when it is full (`rules.batch_size` records or
     6 MB), when `window_seconds` have passed since the first of it was read, or when its shard has ended. A batch whose

@@ -11,7 +11,7 @@ from local.lambda_package import ROOT, Package, build
 
 __all__ = ["CHANGES", "REDRIVE", "build_here"]
 
-CHANGES, REDRIVE = "consumers.changes_function.handler", "consumers.redrive_function.handler"
+CHANGES, REDRIVE = "consumers.aws_lambda.entry_changes.handler", "consumers.aws_lambda.entry_redrive.handler"
 
 
 def build_here(out: Path, mappings: Path = ROOT / "mappings", own: Sequence[Path] = ()) -> Path:

@@ -29,7 +29,12 @@ LOCK = ROOT / "deploy/lambda/requirements.lock"
 ZIPPED_LIMIT = 12_000_000
 UNZIPPED_LIMIT = 40_000_000
 
-_HANDLERS = ("consumers.changes_function", "consumers.redrive_function", "consumers.aws_lambda", "cdc")
+_HANDLERS = (
+    "consumers.aws_lambda.entry_changes",
+    "consumers.aws_lambda.entry_redrive",
+    "consumers.aws_lambda.changes",
+    "cdc",
+)
 """What a deployment, or a user's own function, imports; with all that this imports it is what goes in."""
 _PROJECT = ("cdc", "consumers")
 _NEEDLESS = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from cdc.errors import CdcError, ConfigError
-from cdc.testing.batches import BatchRules
+from cdc.testing.simulated.batches import BatchRules
 from local.emulator import LambdaFunction, install_emulator, launch_function
 from local.event_source_mapping import FailureBucket, LocalEventSourceMapping
 from local.lambda_here import CHANGES, build_here

@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 ROOT = Path(__file__).parent.parent
 LOCKS = {
-    ROOT / "deploy/kcl/pom.xml": ROOT / "consumers/kcl/kcl.lock",
+    ROOT / "deploy/kcl/pom.xml": ROOT / "consumers/kcl/java/kcl.lock",
     ROOT / "local/poms/opensearch.xml": ROOT / "local/opensearch.lock",
     ROOT / "benchmarks/java/pom.xml": ROOT / "benchmarks/java/compiler.lock",
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from consumers.kcl.artifacts import Progress, cache_folder, fetch
+from consumers.kcl.java.artifacts import Progress, cache_folder, fetch
 from local.process import ServerProcess, free_port, start
 
 __all__ = ["OpenSearchServer", "install_opensearch", "launch_opensearch", "start_opensearch"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumers.kcl.artifacts import cache_folder
+from consumers.kcl.java.artifacts import cache_folder
 from local.environments import Progress, install_environment
 
 __all__ = ["Sam", "install_sam"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from consumers.kcl.artifacts import Progress, kcl_jars
+from consumers.kcl.java.artifacts import Progress, kcl_jars
 from local.aws import Aws, install_aws, launch_aws
 from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 

@@ -13,7 +13,7 @@ import orjson
 from botocore.exceptions import ClientError, ParamValidationError
 
 from cdc.errors import ConfigError
-from cdc.testing.stream import ShardRecord
+from cdc.testing.simulated.stream import ShardRecord
 
 __all__ = ["LocalShard", "Position", "StreamSource"]
 

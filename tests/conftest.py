@@ -115,8 +115,8 @@ def bucket(aws: Any) -> str:
 @pytest.fixture
 def opensearch(environment: dict[str, str]) -> OpenSearch:
     """A client of OpenSearch."""
-    from cdc.settings import load_settings
-    from cdc.sinks.client import opensearch_client
+    from cdc.sinks.opensearch.client import opensearch_client
+    from consumers.settings import load_settings
 
     return opensearch_client(load_settings({"CDC_OPENSEARCH_ENDPOINT": environment["CDC_OPENSEARCH_ENDPOINT"]}))
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cdc.dead_letters import S3DeadLetters
-from cdc.mapping import parse_mapping
+from cdc.delivery.dead_lettering import S3DeadLetters
+from cdc.mappings.files import parse_mapping
+from cdc.mappings.model import Mappings
 from cdc.observer import UNOBSERVED, Observer
-from cdc.settings import load_settings
-from cdc.sinks.indices import Targets
-from cdc.table_mapping import Mappings
+from cdc.sinks.opensearch.indices import Targets
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, SimulatedS3, stream_record
 from cdc.tracing import UNTRACED, Spans
-from consumers.aws_lambda import respond
-from consumers.wiring import Wiring
+from consumers.aws_lambda.changes import respond
+from consumers.pipelines import Wiring
+from consumers.settings import load_settings
 
 __all__ = ["Context", "Deployment", "event_of", "records"]
 

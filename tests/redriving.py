@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cdc import Applied, Change, Deadline, Outcome, Rejected
-from cdc.attributes import RawItem, encode_item
-from cdc.dead_letters import DeadLetter, letter_of
-from cdc.document import CompiledMapping, compile_mapping
+from cdc.dead_letters.redrive import Redriver, Result
+from cdc.delivery.dead_lettering import DeadLetter, letter_of
 from cdc.errors import ConfigError, SinkUnavailable
-from cdc.mapping import parse_mapping
-from cdc.redrive import Redriver, Result
-from cdc.sequence import Stream, keys_digest
+from cdc.mappings.compiled import CompiledMapping, compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.records.attributes import RawItem, encode_item
+from cdc.records.sequence import Stream, keys_digest
 from cdc.sinks import Sink
 from cdc.testing import ScriptedSink
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from cdc.change import Change
     from cdc.deadline import Deadline
     from cdc.outcome import Outcome
+    from cdc.records.change import Change
 
 __all__ = ["Sink"]
 

@@ -2,18 +2,18 @@
 
 from cdc.testing.changes import STREAM_ARN, change, raw_stream_record, stream_record
 from cdc.testing.clock import SimulatedClock
-from cdc.testing.event_source_mapping import SimulatedEventSourceMapping
 from cdc.testing.faults import Always, Faults, Killed
-from cdc.testing.invocation import SimulatedContext
-from cdc.testing.kcl import SimulatedKcl
-from cdc.testing.kinesis import SimulatedKinesis
-from cdc.testing.leases import Gap, SimulatedStop, SimulatedWorker
 from cdc.testing.memory import MemorySink, ScriptedSink
-from cdc.testing.opensearch import SimulatedOpenSearch
 from cdc.testing.proxy import Delayed, HalfAnswer, ProxyFault, Reset, TcpProxy
-from cdc.testing.s3 import SimulatedS3, StoredObject
-from cdc.testing.stream import ShardRecord, SimulatedShard, SimulatedStream, adapter_payload
-from cdc.testing.table import SimulatedTable, TableWrite
+from cdc.testing.simulated.event_source_mapping import SimulatedEventSourceMapping
+from cdc.testing.simulated.invocation import SimulatedContext
+from cdc.testing.simulated.kcl import SimulatedKcl
+from cdc.testing.simulated.kinesis import SimulatedKinesis
+from cdc.testing.simulated.leases import Gap, SimulatedStop, SimulatedWorker
+from cdc.testing.simulated.opensearch import SimulatedOpenSearch
+from cdc.testing.simulated.s3 import SimulatedS3, StoredObject
+from cdc.testing.simulated.stream import ShardRecord, SimulatedShard, SimulatedStream, adapter_payload
+from cdc.testing.simulated.table import SimulatedTable, TableWrite
 
 __all__ = [
     "STREAM_ARN",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cdc.attributes import RawItem, encode_item
-from cdc.change import Change, Operation, StreamView
-from cdc.sequence import Stream
-from cdc.sources import change_from_stream_record
+from cdc.records.attributes import RawItem, encode_item
+from cdc.records.change import Change, Operation, StreamView
+from cdc.records.decoding import change_from_stream_record
+from cdc.records.sequence import Stream
 
 __all__ = ["STREAM_ARN", "change", "raw_stream_record", "stream_record"]
 

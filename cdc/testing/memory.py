@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cdc.change import Change, Operation
 from cdc.deadline import Deadline
 from cdc.outcome import Applied, Outcome, Superseded
+from cdc.records.change import Change, Operation
 
 __all__ = ["MemorySink", "ScriptedSink"]
 

@@ -10,19 +10,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cdc.delivery.shard import BatchFacts, Running, ShardConsumer, ShardPipeline, ShardSettings
 from cdc.errors import CdcError, ConfigError, ConsumerFailed, SinkMisconfigured
-from consumers.collecting import collect_seldom
-from consumers.kcl.artifacts import kcl_jars
-from consumers.kcl.gaps import Gaps
-from consumers.kcl.jvm import start_jvm
-from consumers.kcl.lease_table import refused
+from consumers.gc_tuning import collect_seldom
+from consumers.kcl.java.artifacts import kcl_jars
+from consumers.kcl.java.jvm import start_jvm
+from consumers.kcl.leases.gaps import Gaps
+from consumers.kcl.leases.host_lock import sole_worker
+from consumers.kcl.leases.lease_table import refused
+from consumers.kcl.leases.stream_tracker import StreamNames
 from consumers.kcl.processor import make_factory
 from consumers.kcl.scheduler import Scheduler, make_scheduler
-from consumers.kcl.shard import BatchFacts, Running, ShardConsumer, ShardPipeline, ShardSettings
-from consumers.kcl.source import Source
-from consumers.kcl.tracker import StreamNames
+from consumers.kcl.sources.source import Source
 from consumers.kcl.tuning import KclSettings
-from consumers.kcl.worker import sole_worker
 
 __all__ = ["run"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cdc.change import Change, StreamView
 from cdc.deadline import Deadline
+from cdc.delivery.shard import ShardPipeline
 from cdc.errors import SinkUnavailable
 from cdc.observer import UNOBSERVED, Observer, reason_of
 from cdc.outcome import Deferred, Outcome
-from cdc.sequence import Stream
-from cdc.sources import Record
-from consumers.kcl.shard import ShardPipeline
+from cdc.records.change import Change, StreamView
+from cdc.records.decoding import Record
+from cdc.records.sequence import Stream
 
 __all__ = ["Prepare", "Preparing"]
 

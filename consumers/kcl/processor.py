@@ -8,13 +8,13 @@ from typing import Any
 
 import tenacity
 
+from cdc.delivery.consumer_state import Running
+from cdc.delivery.shard import Checkpoint, LeaseLost, ShardConsumer
 from cdc.errors import ConfigError
-from cdc.sequence import SequenceNumber
-from consumers.kcl.jvm import called
-from consumers.kcl.retrieval import Retrieval
-from consumers.kcl.running import Running
-from consumers.kcl.shard import Checkpoint, LeaseLost, ShardConsumer
-from consumers.kcl.tracker import StreamNames
+from cdc.records.sequence import SequenceNumber
+from consumers.kcl.java.jvm import called
+from consumers.kcl.leases.stream_tracker import StreamNames
+from consumers.kcl.sources.retrieval import Retrieval
 
 __all__ = ["MakeShard", "make_factory"]
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from consumers.kcl.gaps import Gaps
-from consumers.kcl.lease_table import check_shards, lease_table, make_leases, unclaimed
-from consumers.kcl.retrieval import Retrieval, sdk_client
-from consumers.kcl.source import Source
-from consumers.kcl.tracker import StreamNames, make_tracker
+from consumers.kcl.leases.gaps import Gaps
+from consumers.kcl.leases.lease_table import check_shards, lease_table, make_leases, unclaimed
+from consumers.kcl.leases.stream_tracker import StreamNames, make_tracker
+from consumers.kcl.sources.retrieval import Retrieval, sdk_client
+from consumers.kcl.sources.source import Source
 from consumers.kcl.tuning import KclSettings, apply_knobs
 
 __all__ = ["Scheduler", "make_scheduler"]

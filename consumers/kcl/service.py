@@ -6,20 +6,20 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cdc.change import StreamView
+from cdc.delivery.shard import BatchFacts, Running, ShardPipeline, ShardSettings
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.observer import Observers
-from cdc.sequence import Stream
-from cdc.settings import Settings
+from cdc.records.change import StreamView
+from cdc.records.sequence import Stream
+from consumers.http.monitoring import service_of
 from consumers.kcl.consumer import run
-from consumers.kcl.gaps import Gaps
+from consumers.kcl.leases.gaps import Gaps
 from consumers.kcl.preparing import Preparing
-from consumers.kcl.shard import BatchFacts, Running, ShardPipeline, ShardSettings
-from consumers.kcl.source import Source, follow_kinesis, follow_stream, follow_tables
+from consumers.kcl.sources.source import Source, follow_kinesis, follow_stream, follow_tables
+from consumers.kcl.status_file import StatusFile, tell
 from consumers.kcl.tuning import kcl_settings
-from consumers.service.service import service_of
-from consumers.status import StatusFile, tell
-from consumers.wiring import wire
+from consumers.pipelines import wire
+from consumers.settings import Settings
 
 __all__ = ["Following", "serve"]
 

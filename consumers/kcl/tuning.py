@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cdc.settings import Settings
+from consumers.settings import Settings
 
 __all__ = ["KNOBS", "KclSettings", "Knob", "apply_knobs", "kcl_settings"]
 

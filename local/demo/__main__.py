@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from cdc.errors import CdcError
-from consumers.kcl.artifacts import kcl_jars
+from consumers.kcl.java.artifacts import kcl_jars
 from local.demo.consumer import MAPPING, Consumer, KclConsumer, LambdaConsumer
 from local.demo.judge import Verdict, judge, read_stream
 from local.demo.screen import Differences, console, line, picture

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from cdc.testing.batches import BatchRules
+from cdc.testing.simulated.batches import BatchRules
 from local.demo.screen import Status
 from local.demo.traffic import TABLE
 from local.emulator import LambdaFunction, install_emulator, launch_function
@@ -83,7 +83,7 @@ class KclConsumer:
             "CDC_WORKER_ID": f"demo-{os.getpid()}",
         }
         self._status_file = servers.run / "status.jsonl"
-        command = ["-m", "consumers.cli", "run", "--table", TABLE, "--status-file", str(self._status_file)]
+        command = ["-m", "consumers.cli.main", "run", "--table", TABLE, "--status-file", str(self._status_file)]
         self._process = start(
             "the consumer",
             [sys.executable, *command],

@@ -13,9 +13,9 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
 
-from cdc.change import Added, Changed, Removed
-from cdc.sequence import Stream
-from cdc.sources import change_from_stream_record
+from cdc.records.change import Added, Changed, Removed
+from cdc.records.decoding import change_from_stream_record
+from cdc.records.sequence import Stream
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient

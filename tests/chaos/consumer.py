@@ -113,7 +113,7 @@ class Consumer:
         following = ["--table", self.deployment.name, "--status-file", str(self._status)]
         self.process = start(
             f"the consumer {self.worker}",
-            [sys.executable, "-m", "consumers.cli", "run", *following],
+            [sys.executable, "-m", "consumers.cli.main", "run", *following],
             self.deployment.environment(self.worker),
             self.deployment.folder,
             self.log_path,

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cdc.testing import TcpProxy
-from consumers.kcl.artifacts import kcl_jars
+from consumers.kcl.java.artifacts import kcl_jars
 from local.aws import Aws, install_aws, launch_aws
 from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 

@@ -12,14 +12,14 @@ import orjson
 import pytest
 
 from cdc.archive import read_archive
-from cdc.change import StreamView
-from cdc.dead_letters import S3DeadLetters
+from cdc.delivery.dead_lettering import S3DeadLetters
+from cdc.delivery.shard import Running, ShardConsumer, ShardSettings
 from cdc.errors import ConfigError
-from cdc.mapping import parse_mapping
-from cdc.sequence import Stream
-from cdc.settings import load_settings
-from cdc.sinks.indices import Targets
-from cdc.table_mapping import Mappings
+from cdc.mappings.files import parse_mapping
+from cdc.mappings.model import Mappings
+from cdc.records.change import StreamView
+from cdc.records.sequence import Stream
+from cdc.sinks.opensearch.indices import Targets
 from cdc.testing import (
     SimulatedClock,
     SimulatedEventSourceMapping,
@@ -32,14 +32,14 @@ from cdc.testing import (
     SimulatedTable,
     SimulatedWorker,
 )
-from cdc.testing.batches import BatchRules
-from consumers.aws_lambda import respond
-from consumers.kcl.kinesis import KinesisStream
+from cdc.testing.simulated.batches import BatchRules
+from consumers.aws_lambda.changes import respond
 from consumers.kcl.preparing import Preparing
-from consumers.kcl.shard import Running, ShardConsumer, ShardSettings
-from consumers.kcl.source import KinesisSource, Source, TableSource
-from consumers.kcl.streams import TableFacts
-from consumers.wiring import Wiring
+from consumers.kcl.sources.kinesis import KinesisStream
+from consumers.kcl.sources.source import KinesisSource, Source, TableSource
+from consumers.kcl.sources.streams import TableFacts
+from consumers.pipelines import Wiring
+from consumers.settings import load_settings
 from local.event_source_mapping import LocalEventSourceMapping
 from local.lambda_here import CHANGES
 

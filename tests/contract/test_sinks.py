@@ -10,12 +10,12 @@ import pytest
 
 from cdc import Applied, Change, Deadline, Outcome, Sink, Superseded
 from cdc.archive import read_archive
-from cdc.document import compile_mapping
-from cdc.mapping import parse_mapping
+from cdc.mappings.compiled import compile_mapping
+from cdc.mappings.files import parse_mapping
 from cdc.outcome import settled
-from cdc.sinks.indices import Targets, prepare
-from cdc.sinks.opensearch import OpenSearchSink
-from cdc.sinks.s3 import S3Archive
+from cdc.sinks.archive_s3 import S3Archive
+from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.testing import MemorySink, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change
 
 

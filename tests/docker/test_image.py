@@ -47,7 +47,7 @@ def test_it_runs_without_a_shell_as_nobody_in_particular_and_says_what_it_is(ima
 
 LOOK_INSIDE = """
 import importlib.util, json, pathlib, shutil
-from consumers.kcl.artifacts import kcl_jars
+from consumers.kcl.java.artifacts import kcl_jars
 print(json.dumps({
     "tools": [tool for tool in ("gcc", "cc", "make", "git", "mvn") if shutil.which(tool)],
     "left over": [path for path in ("/source", "/jars", "/opt/cdc/bin/pip") if pathlib.Path(path).exists()],
@@ -67,8 +67,8 @@ def test_its_java_starts_where_nothing_can_be_written_but_the_temporary_folder()
     said = run(
         "python",
         "-c",
-        "from consumers.kcl.artifacts import kcl_jars\n"
-        "from consumers.kcl.jvm import start_jvm\n"
+        "from consumers.kcl.java.artifacts import kcl_jars\n"
+        "from consumers.kcl.java.jvm import start_jvm\n"
         "print(start_jvm(kcl_jars(), '128m').JClass('java.lang.System').getProperty('java.version'))",
     )
     assert int(said.strip().split(".")[0]) >= 21

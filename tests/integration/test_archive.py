@@ -11,10 +11,10 @@ import pytest
 from cdc import Change, Deadline
 from cdc.archive import read_archive, read_lines
 from cdc.errors import MalformedRecord, SinkMisconfigured
-from cdc.mapping import parse_mapping
-from cdc.sequence import SequenceNumber
-from cdc.sinks.s3 import S3Archive
-from cdc.sources import change_from_kinesis
+from cdc.mappings.files import parse_mapping
+from cdc.records.decoding import change_from_kinesis
+from cdc.records.sequence import SequenceNumber
+from cdc.sinks.archive_s3 import S3Archive
 from cdc.testing import change, stream_record
 
 CHANGES = [

@@ -14,11 +14,11 @@ from uuid import uuid4
 
 import pytest
 
-from cdc.change import Change
 from cdc.errors import ConfigError
-from cdc.on_failure import read_on_failure
-from cdc.sources import read_lambda
-from cdc.testing.batches import BatchRules
+from cdc.records.change import Change
+from cdc.records.decoding import read_lambda
+from cdc.testing.simulated.batches import BatchRules
+from consumers.aws_lambda.on_failure import read_on_failure
 from local.event_source_mapping import FailureBucket, LocalEventSourceMapping
 from local.stream_source import StreamSource
 from tests.events import payload
@@ -117,7 +117,7 @@ def test_a_stream_that_is_not_there_is_one_clear_error(aws: Any, table: tuple[st
 
 
 GREETER = """
-from consumers.aws_lambda import handler_for
+from consumers.aws_lambda.changes import handler_for
 
 
 def greet(change):

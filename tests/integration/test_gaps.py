@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cdc.dead_letters import S3DeadLetters
+from cdc.delivery.dead_lettering import S3DeadLetters
 from local.aws import endpoint_of
 from tests.integration.standin import standing_in
 from tests.integration.test_whole_way import await_equal, deployment, in_index, in_table, write
@@ -26,7 +26,7 @@ def consumer(deployment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
         with (tmp_path / "consumer.log").open("ab") as log:
-            command = [sys.executable, "-m", "consumers.cli", "run", *arguments]
+            command = [sys.executable, "-m", "consumers.cli.main", "run", *arguments]
             started.append(subprocess.Popen(command, env={**os.environ, **deployment}, stdout=log, stderr=log))
         return started[-1]
 

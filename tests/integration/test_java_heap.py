@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 CODE = """
-from consumers.kcl.jvm import start_jvm
+from consumers.kcl.java.jvm import start_jvm
 
 jpype = start_jvm([], "32m")
 kept = []

@@ -9,7 +9,7 @@ import sys
 
 CODE = """
 import gc, json
-from consumers.kcl.jvm import called, end_process, start_jvm
+from consumers.kcl.java.jvm import called, end_process, start_jvm
 
 jpype = start_jvm([], "64m")
 string = jpype.JClass("java.lang.String")("x")

@@ -104,7 +104,7 @@ def consumer(deployment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
         with (tmp_path / "consumer.log").open("ab") as log:
-            command = [sys.executable, "-m", "consumers.cli", "run", *arguments]
+            command = [sys.executable, "-m", "consumers.cli.main", "run", *arguments]
             started.append(subprocess.Popen(command, env={**os.environ, **deployment}, stdout=log, stderr=log))
         return started[-1]
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from cdc.testing import Delayed, Reset
-from cdc.testing.batches import BatchRules
+from cdc.testing.simulated.batches import BatchRules
 from local.demo.consumer import outcomes
 from local.emulator import FunctionFailed
 from local.event_source_mapping import FailureBucket, LocalEventSourceMapping

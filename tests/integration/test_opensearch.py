@@ -14,16 +14,16 @@ import pytest
 from opensearchpy import OpenSearch
 
 from cdc import Applied, Change, Deadline, Deferred, Outcome, Rejected, Superseded
-from cdc.document import Index, compile_mapping
+from cdc.delivery.retrying import Retrying
 from cdc.errors import SinkMisconfigured, SinkUnavailable
-from cdc.mapping import parse_mapping
-from cdc.retry import Retrying
-from cdc.settings import load_settings
-from cdc.sinks.bulk import verdict
-from cdc.sinks.client import opensearch_client
-from cdc.sinks.indices import Targets, prepare
-from cdc.sinks.opensearch import OpenSearchSink
+from cdc.mappings.compiled import Index, compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.sinks.opensearch.bulk import verdict
+from cdc.sinks.opensearch.client import opensearch_client
+from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.testing import change
+from consumers.settings import load_settings
 from local.opensearch import start_opensearch
 from local.servers import Servers
 

@@ -16,15 +16,16 @@ import pytest
 
 from cdc import Deadline, Superseded
 from cdc.archive import read_archive
-from cdc.attributes import RawItem
-from cdc.letter import DeadLetter
-from cdc.redrive import Kept, Redriven, Redriver
-from cdc.selection import Selection, selected
-from cdc.settings import load_settings
-from cdc.table import Items
-from consumers import aws_lambda, redrive_handler
-from consumers.redriving import redriver
-from consumers.wiring import wire
+from cdc.dead_letters.letter import DeadLetter
+from cdc.dead_letters.query import Selection, selected
+from cdc.dead_letters.redrive import Kept, Redriven, Redriver
+from cdc.item_reader import Items
+from cdc.records.attributes import RawItem
+from consumers.aws_lambda import changes as aws_lambda
+from consumers.aws_lambda import redrive as redrive_handler
+from consumers.failure_records import redriver
+from consumers.pipelines import wire
+from consumers.settings import load_settings
 from tests.integration.test_whole_way import in_stream, lambda_record
 
 KEY = {"pk": {"S": "a"}, "sk": {"S": "x"}}
@@ -132,7 +133,7 @@ def deployment(
 
 def cdc(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "consumers.cli", "dead-letters", *arguments],
+        [sys.executable, "-m", "consumers.cli.main", "dead-letters", *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, **deployment.environment},

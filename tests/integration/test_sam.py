@@ -33,7 +33,7 @@ def test_sam_builds_with_the_package_that_is_there(sam: Sam, tmp_path: Path) -> 
     folder.mkdir(parents=True)
     package.parent.mkdir(parents=True)
     with zipfile.ZipFile(package, "w") as file:
-        file.writestr("consumers/changes_function.py", "def handler(event, context): ...")
+        file.writestr("consumers/aws_lambda/entry_changes.py", "def handler(event, context): ...")
     for name in ("template.yaml", "samconfig.yaml"):
         shutil.copy(LAMBDA / name, folder / name)
     code, text = sam.run("build", folder=folder)

@@ -8,14 +8,14 @@ import pytest
 from opensearchpy import OpenSearch
 
 from cdc import Applied, Deadline, Superseded
-from cdc.document import compile_mapping
 from cdc.errors import ConfigError, SinkMisconfigured, SinkUnavailable
-from cdc.mapping import parse_mapping
-from cdc.sequence import Stream
-from cdc.sinks.indices import Targets, prepare
-from cdc.sinks.opensearch import OpenSearchSink
-from cdc.sinks.tombstones import ALIVE, purge
-from cdc.table_mapping import TOMBSTONE_FIELD
+from cdc.mappings.compiled import compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.mappings.model import TOMBSTONE_FIELD
+from cdc.records.sequence import Stream
+from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.tombstones import ALIVE, purge
 from cdc.testing import STREAM_ARN, change
 
 STREAM = Stream.dynamodb(STREAM_ARN)

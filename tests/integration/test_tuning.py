@@ -9,9 +9,9 @@ import sys
 
 CODE = """
 import json, sys
-from consumers.kcl.artifacts import kcl_jars
-from consumers.kcl.jvm import end_process, start_jvm
-from consumers.kcl.retrieval import sdk_client
+from consumers.kcl.java.artifacts import kcl_jars
+from consumers.kcl.java.jvm import end_process, start_jvm
+from consumers.kcl.sources.retrieval import sdk_client
 from consumers.kcl.tuning import KNOBS, KclSettings, apply_knobs
 
 jpype = start_jvm(kcl_jars(), "256m")

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 
 from cdc import Deadline
-from cdc.attributes import decode_item
 from cdc.errors import SinkUnavailable
-from cdc.table import DynamoDBItems
-from consumers import aws_lambda
+from cdc.item_reader import DynamoDBItems
+from cdc.records.attributes import decode_item
+from consumers.aws_lambda import changes as aws_lambda
 from local.demo.traffic import make_table
 from tests.integration.test_whole_way import Context, deployment, in_index, in_stream, in_table, lambda_record, write
 

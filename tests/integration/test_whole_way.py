@@ -15,7 +15,7 @@ import pytest
 import tenacity
 
 from cdc.archive import read_archive
-from consumers import aws_lambda
+from consumers.aws_lambda import changes as aws_lambda
 
 ITEM = {"total": {"N": "12345678901234567890123456789012345678"}, "tags": {"SS": ["b", "a"]}, "raw": {"B": b"\x00\x01"}}
 
@@ -45,7 +45,7 @@ def consumer(deployment: dict[str, str], table: tuple[str, str], tmp_path: Path)
 
     def start() -> subprocess.Popen[bytes]:
         with (tmp_path / "consumer.log").open("ab") as log:
-            command = [sys.executable, "-m", "consumers.cli", "run", "--table", table[0]]
+            command = [sys.executable, "-m", "consumers.cli.main", "run", "--table", table[0]]
             process = subprocess.Popen(command, env={**os.environ, **deployment}, stdout=log, stderr=log)
         started.append(process)
         return process

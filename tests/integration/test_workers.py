@@ -50,7 +50,7 @@ class Workers:
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **self.deployment, "CDC_WORKER_ID": name}
-        command = [sys.executable, "-m", "consumers.cli", "run", *self.arguments]
+        command = [sys.executable, "-m", "consumers.cli.main", "run", *self.arguments]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         return self.processes[name]

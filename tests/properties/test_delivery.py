@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from cdc.archive import Segment, line_of, unite
 from cdc.deadline import Deadline
-from cdc.document import Delete, Index, Write
+from cdc.delivery.pipeline import Pipeline
+from cdc.mappings.compiled import Delete, Index, Write
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Superseded, leading_settled, settled
-from cdc.pipeline import Pipeline
-from cdc.sinks.opensearch import coalesce
+from cdc.sinks.opensearch.sink import coalesce
 from cdc.testing import ScriptedSink, change
 from tests import strategies
 

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc.attributes import decode_value, encode_item
-from cdc.pattern import compile_pattern
+from cdc.mappings.pattern import compile_pattern
+from cdc.records.attributes import decode_value, encode_item
 
 NAMES = st.sampled_from(["a", "b", "c"])
 WORDS = st.sampled_from(["", "x", "xy", "XY", "yx", "1"])

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cdc import Applied, Change, Deadline, Operation, Outcome, Superseded
-from cdc.attributes import RawItem, encode_item
+from cdc.dead_letters.latest_state import PresentState
 from cdc.outcome import settled
-from cdc.sequence import keys_digest
-from cdc.sinks.present import PresentState
+from cdc.records.attributes import RawItem, encode_item
+from cdc.records.sequence import keys_digest
 from cdc.testing import change
 
 Step = tuple[str, int, int]

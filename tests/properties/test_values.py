@@ -11,8 +11,8 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc.attributes import canonical_number, decode_item, decode_number, encode_item, json_item, plain
-from cdc.change import Added, Changed, Path, Removed, raw_differences
+from cdc.records.attributes import canonical_number, decode_item, decode_number, encode_item, json_item, plain
+from cdc.records.change import Added, Changed, Path, Removed, raw_differences
 from tests import strategies
 
 EXACT = Context(prec=400)

@@ -10,18 +10,23 @@ import msgspec
 import orjson
 import pytest
 
-from cdc import archive, change, dead_letters, pipeline
+from cdc import archive
 from cdc.archive import Segment
-from cdc.change import Change
+from cdc.dead_letters import latest_state as present
 from cdc.deadline import Deadline
-from cdc.document import Write
+from cdc.delivery import age_limit, pipeline, shard
+from cdc.delivery import dead_lettering as dead_letters
+from cdc.mappings.compiled import Write
 from cdc.outcome import Applied, Deferred, Outcome, Progress, Rejected, Superseded, leading_settled
-from cdc.sinks import age_limit, bulk, opensearch, present, s3
-from cdc.sinks.indices import Targets
-from cdc.sources import Record
-from cdc.testing import batches, kcl
-from cdc.testing.leases import SimulatedLease
-from consumers.kcl import shard
+from cdc.records import change
+from cdc.records.change import Change
+from cdc.records.decoding import Record
+from cdc.sinks import archive_s3 as s3
+from cdc.sinks.opensearch import bulk
+from cdc.sinks.opensearch import sink as opensearch
+from cdc.sinks.opensearch.indices import Targets
+from cdc.testing.simulated import batches, kcl
+from cdc.testing.simulated.leases import SimulatedLease
 
 __all__ = ["BROKEN_RULES", "Break"]
 
@@ -101,7 +106,7 @@ def copies_are_dropped_by_sequence_number_alone(patch: pytest.MonkeyPatch) -> No
         return found
 
     whole = archive.read_archive
-    patch.setattr("cdc.testing.checker.read_archive", read_archive)
+    patch.setattr("tests.simulation.checker.read_archive", read_archive)
 
 
 def a_429_is_taken_as_applied(patch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from cdc.testing.plan import draw_plan
-from cdc.testing.trials import try_plan
+from tests.simulation.plan import draw_plan
+from tests.simulation.trials import try_plan
 
 __all__ = ["WITHIN", "Found", "first_seed_that_finds"]
 

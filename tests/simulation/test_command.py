@@ -1,4 +1,4 @@
-"""`python -m cdc.testing.simulate`: what it prints, how it ends, and how a failure becomes small."""
+"""`python -m tests.simulation.runner`: what it prints, how it ends, and how a failure becomes small."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import date
 import pytest
 from typer.testing import CliRunner
 
-from cdc.testing import simulate as module
-from cdc.testing import trials
 from cdc.testing.faults import Killed
-from cdc.testing.plan import Plan, draw_plan
-from cdc.testing.simulate import Figures, app, command
-from cdc.testing.simulation import Report, smallest
-from cdc.testing.trials import Trial, first_seed_of, try_plan, try_seeds
+from tests.simulation import runner as module
+from tests.simulation import trials
+from tests.simulation.plan import Plan, draw_plan
+from tests.simulation.runner import Figures, app, command
+from tests.simulation.simulation import Report, smallest
+from tests.simulation.trials import Trial, first_seed_of, try_plan, try_seeds
 
 
 def ran(*arguments: str) -> tuple[int, str]:
@@ -146,7 +146,7 @@ def test_the_smallest_schedule_fails_and_no_event_of_it_can_be_left_out() -> Non
 
 def test_what_fails_without_any_event_is_repeated_without_any() -> None:
     assert smallest(draw_plan(0), lambda _: True) == ()
-    assert command(0, ()) == "python -m cdc.testing.simulate --seed 0 --events none"
+    assert command(0, ()) == "python -m tests.simulation.runner --seed 0 --events none"
     assert ran("--seed", "0", "--events", "none")[0] == 0
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from cdc.testing.plan import draw_plan
-from cdc.testing.simulate import command
-from cdc.testing.simulation import simulate_seed
-from cdc.testing.trials import Trial, first_seed_of, try_plan, try_seeds
 from tests.simulation.broken_rules import BROKEN_RULES, Break
+from tests.simulation.plan import draw_plan
+from tests.simulation.runner import command
 from tests.simulation.search import WITHIN, first_seed_that_finds
+from tests.simulation.simulation import simulate_seed
+from tests.simulation.trials import Trial, first_seed_of, try_plan, try_seeds
 
 SEEDS = 200
 FIRST = first_seed_of(datetime.now(UTC).date())

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from cdc.delivery.shard import Checkpoint, LeaseLost, Payload
 from cdc.testing import (
     SimulatedClock,
     SimulatedEventSourceMapping,
@@ -16,7 +17,6 @@ from cdc.testing import (
     SimulatedTable,
     SimulatedWorker,
 )
-from consumers.kcl.shard import Checkpoint, LeaseLost, Payload
 
 
 def seeded(seed: int = 1) -> random.Random:

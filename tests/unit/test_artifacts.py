@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cdc.errors import ConfigError
-from consumers.kcl.artifacts import fetch, locked
+from consumers.kcl.java.artifacts import fetch, locked
 
 SUM = sha256(b"jar").hexdigest()
 

@@ -10,7 +10,7 @@ import pytest
 from boto3.dynamodb.types import Binary, TypeDeserializer
 from dynamodb_json import json_util
 
-from cdc.attributes import decode_item, decode_value, encode_item, encode_value, json_item
+from cdc.records.attributes import decode_item, decode_value, encode_item, encode_value, json_item
 from tests.events import payload
 
 IMAGE: dict[str, Any] = payload("lambda-dynamodb")["Records"][1]["dynamodb"]["NewImage"]

@@ -17,7 +17,7 @@ def cdc(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CDC_", "AWS_"))}
     return subprocess.run(
-        [sys.executable, "-m", "consumers.cli", *arguments],
+        [sys.executable, "-m", "consumers.cli.main", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT,

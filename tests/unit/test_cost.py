@@ -7,8 +7,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from consumers.cli import app
-from consumers.cost import ARCHITECTURES, Batches, Prices, cost_of
+from consumers.cli.main import app
+from local.lambda_cost import ARCHITECTURES, Batches, Prices, cost_of
 
 
 def printed(*arguments: str) -> str:

@@ -14,13 +14,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cdc import Rejected
-from cdc.dead_letters import S3DeadLetters
+from cdc.dead_letters.letter import letter_of
+from cdc.delivery.dead_lettering import S3DeadLetters
 from cdc.errors import CdcError, ConfigError
-from cdc.letter import letter_of
-from cdc.settings import describe
 from cdc.testing import change
-from consumers import dead_letters_cli, wiring
-from consumers.dead_letters_cli import dead_letters_app
+from consumers import pipelines as wiring
+from consumers.cli import dead_letters as dead_letters_cli
+from consumers.cli.dead_letters import dead_letters_app
+from consumers.settings import describe
 
 SECRET = "4711-secret"
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "dead-letters.md").read_text(encoding="utf-8")

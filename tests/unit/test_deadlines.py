@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdc import Applied, Change, Deadline, Deferred, Outcome, Rejected
-from cdc.dead_letters import Keeping, S3DeadLetters
 from cdc.deadline import Slowest
+from cdc.delivery.dead_lettering import Keeping, S3DeadLetters
 from cdc.errors import ConfigError, SinkUnavailable
-from cdc.sinks.client import timeout_of, within
-from cdc.sinks.function import FunctionSink
-from cdc.table import DynamoDBItems
+from cdc.item_reader import DynamoDBItems
+from cdc.sinks.functions import FunctionSink
+from cdc.sinks.opensearch.client import timeout_of, within
 from cdc.testing import ScriptedSink, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change
 from tests.invoking import POISON, Deployment, event_of, records
 

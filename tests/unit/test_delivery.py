@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from cdc import Applied, Change, Deadline, Defer, Deferred, Outcome, Reject, Rejected, Skipped, Superseded
-from cdc.dead_letters import DeadLetter, Keeping
+from cdc.delivery.dead_lettering import DeadLetter, Keeping
+from cdc.delivery.fanout import Fanout
+from cdc.delivery.pipeline import Pipeline
+from cdc.delivery.retrying import Retrying
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.outcome import worst
-from cdc.pipeline import Pipeline
-from cdc.retry import Retrying
-from cdc.settings import describe, load_settings
-from cdc.sinks.fanout import Fanout
-from cdc.sinks.function import FunctionSink
-from cdc.sources import read_lambda
+from cdc.records.decoding import read_lambda
+from cdc.sinks.functions import FunctionSink
 from cdc.testing import MemorySink, ScriptedSink, change, stream_record
-from consumers.aws_lambda import handler_for
+from consumers.aws_lambda.changes import handler_for
+from consumers.settings import describe, load_settings
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 
-from cdc.settings import PREFIX, Settings, describe, load_settings
+from consumers.settings import PREFIX, Settings, describe, load_settings
 from local.env_example import SECRETS, env_example
 
 ROOT = Path(__file__).parents[2]
@@ -172,7 +172,7 @@ def test_selectors_and_labels_agree() -> None:
 
 
 def test_the_example_of_a_mapping_has_no_fault() -> None:
-    from cdc.mapping import parse_mapping
+    from cdc.mappings.files import parse_mapping
 
     (config,) = [thing for thing in kubernetes() if thing["kind"] == "ConfigMap"]
     for name, text in config["data"].items():

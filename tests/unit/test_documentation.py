@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cdc.mapping import parse_mapping
-from cdc.settings import describe
+from cdc.mappings.files import parse_mapping
+from consumers.settings import describe
 from tests.events import payload
 
 ROOT = Path(__file__).parents[2]
@@ -63,14 +63,17 @@ def test_every_setting_that_is_named_exists() -> None:
         assert named <= known, path
 
 
-@pytest.mark.parametrize("name", ["cdc", "cdc.testing", "cdc.sinks", "cdc.outcome", "cdc.errors", "cdc.sequence"])
+@pytest.mark.parametrize(
+    "name", ["cdc", "cdc.testing", "cdc.sinks", "cdc.outcome", "cdc.errors", "cdc.records.sequence"]
+)
 def test_what_is_exported_is_there(name: str) -> None:
     module = importlib.import_module(name)
     assert all(hasattr(module, exported) for exported in module.__all__)
 
 
 def test_importing_the_library_imports_no_client() -> None:
-    code = "import cdc, cdc.sources, sys; print([n for n in ('boto3', 'opensearchpy', 'jpype') if n in sys.modules])"
+    clients = ("boto3", "opensearchpy", "jpype")
+    code = f"import cdc, cdc.records.decoding, sys; print([name for name in {clients} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

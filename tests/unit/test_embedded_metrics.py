@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from consumers.embedded_metrics import REDRIVE_METRICS, SINK_METRICS, TABLE_METRICS, EmbeddedMetrics
+from consumers.aws_lambda.embedded_metrics import REDRIVE_METRICS, SINK_METRICS, TABLE_METRICS, EmbeddedMetrics
 
 ROOT = Path(__file__).parents[2]
 

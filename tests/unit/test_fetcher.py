@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from consumers.kcl.fetcher import written_once
+from consumers.kcl.sources.caching_fetcher import written_once
 
 
 class Answer:

@@ -15,14 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from cdc.attributes import encode_item
-from cdc.change import Change
-from cdc.document import compile_mapping
-from cdc.filters import MAX_FILTERS, MAX_PATTERN_LETTERS, Filters, filters_of_kinesis, filters_of_stream
-from cdc.mapping import parse_mapping
-from cdc.sources import changes_from_lambda
-from cdc.table_mapping import Document, TableMapping
-from consumers.cli import app
+from cdc.mappings.compiled import compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.mappings.model import Document, TableMapping
+from cdc.records.attributes import encode_item
+from cdc.records.change import Change
+from cdc.records.decoding import changes_from_lambda
+from consumers.aws_lambda.event_filters import (
+    MAX_FILTERS,
+    MAX_PATTERN_LETTERS,
+    Filters,
+    filters_of_kinesis,
+    filters_of_stream,
+)
+from consumers.cli.main import app
 from tests.properties.test_pattern import ITEMS, PATTERNS
 
 KEYS = ("pk", "sk")

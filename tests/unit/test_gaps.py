@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cdc.dead_letters.letter import DeadLetter, record_of_letter
+from cdc.delivery.consumer_state import Running
 from cdc.errors import ConsumerFailed, SinkUnavailable
-from cdc.letter import DeadLetter, record_of_letter
-from cdc.sources import Unreadable
+from cdc.records.decoding import Unreadable
 from cdc.testing import STREAM_ARN
-from consumers.kcl.gaps import Gap, Gaps
-from consumers.kcl.running import Running
+from consumers.kcl.leases.gaps import Gap, Gaps
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SHARD = "shardId-00000001700000000000-deadbeef"

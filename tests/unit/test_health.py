@@ -18,16 +18,16 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from opensearchpy.exceptions import AuthorizationException, ConnectionTimeout, TransportError
 from starlette.applications import Starlette
 
+from cdc.delivery.consumer_state import Running, ShardStatus
 from cdc.errors import ConfigError
-from cdc.settings import load_settings
 from cdc.testing import SimulatedClock
-from consumers.kcl.running import Running, ShardStatus
-from consumers.service.health import Health
-from consumers.service.reach import Reach, probes_of
-from consumers.service.server import serving
-from consumers.service.service import service_of
-from consumers.service.web import application
-from consumers.wiring import wire
+from consumers.http.app import application
+from consumers.http.health import Health
+from consumers.http.monitoring import service_of
+from consumers.http.probes import Reach, probes_of
+from consumers.http.server import serving
+from consumers.pipelines import wire
+from consumers.settings import load_settings
 
 CLOSED = "OpenSearch: 400 index_closed_exception"
 
@@ -298,11 +298,11 @@ def test_the_extra_is_needed_only_where_a_port_is_set(port: str, expected: str, 
 import sys
 sys.modules[{missing!r}] = None
 from cdc.errors import ConfigError
-from cdc.settings import load_settings
-from consumers.kcl.running import Running
-from consumers.service.service import service_of
-from consumers.wiring import wire
-import consumers.cli
+from consumers.settings import load_settings
+from cdc.delivery.consumer_state import Running
+from consumers.http.monitoring import service_of
+from consumers.pipelines import wire
+import consumers.cli.main
 settings = load_settings({{"CDC_MAPPINGS": "none", "CDC_HTTP_PORT": {port!r}, "CDC_ARCHIVE_BUCKET": "a"}})
 try:
     with service_of(settings, Running()).serving(wire(settings)):

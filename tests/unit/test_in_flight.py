@@ -10,12 +10,12 @@ import orjson
 import pytest
 
 from cdc import Applied, Change, Deadline, Deferred, Superseded
-from cdc.document import compile_mapping
 from cdc.errors import SinkMisconfigured
-from cdc.mapping import parse_mapping
-from cdc.sinks.in_flight import InFlight
-from cdc.sinks.indices import Targets, prepare
-from cdc.sinks.opensearch import OpenSearchSink
+from cdc.mappings.compiled import compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.sinks.opensearch.concurrency import InFlight
+from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, change
 
 MOST = 3

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from cdc import Applied, Change, Deadline
-from cdc.document import compile_mapping
 from cdc.errors import SinkMisconfigured
-from cdc.mapping import parse_mapping
-from cdc.sequence import SequenceNumber
-from cdc.sinks.indices import Targets, prepare
-from cdc.sinks.opensearch import OpenSearchSink
-from cdc.sources import change_from_kinesis
+from cdc.mappings.compiled import compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.records.decoding import change_from_kinesis
+from cdc.records.sequence import SequenceNumber
+from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, change, stream_record
 
 KINESIS = "arn:aws:kinesis:eu-west-1:111122223333:stream/changes"

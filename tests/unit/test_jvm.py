@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cdc.errors import ConfigError
-from consumers.kcl.jvm import end_process, start_jvm
+from consumers.kcl.java.jvm import end_process, start_jvm
 
 
 def test_a_runtime_without_a_jvm_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from cdc.errors import ConfigError
-from cdc.logs import JsonLines, configure_lambda_logging
 from cdc.testing import Always, SimulatedClock, SimulatedOpenSearch
-from consumers import aws_lambda
-from consumers.aws_lambda import handler_for
-from consumers.embedded_metrics import EmbeddedMetrics
-from consumers.lambda_init import made_ready
-from consumers.wiring import Wiring, wire
+from consumers.aws_lambda import changes as aws_lambda
+from consumers.aws_lambda.changes import handler_for
+from consumers.aws_lambda.embedded_metrics import EmbeddedMetrics
+from consumers.aws_lambda.startup import made_ready
+from consumers.logs import JsonLines, configure_lambda_logging
+from consumers.pipelines import Wiring, wire
 from tests.events import payload
 from tests.invoking import Context, Deployment, event_of, records
 
@@ -188,7 +188,7 @@ def test_one_line_in_the_log_tells_an_invocation_and_nothing_of_an_item(caplog: 
     deployment.invoke(event_of(*records(5)))
     caplog.clear()
     deployment.invoke(event_of(*records(5, 3)))
-    (line,) = [record for record in caplog.records if record.name == "consumers.aws_lambda"]
+    (line,) = [record for record in caplog.records if record.name == "consumers.aws_lambda.changes"]
     told = json.loads(JsonLines().format(line))
     assert told["message"] == "5 of 5 records of shop settled (1 to 5)"
     facts = {name: told[name] for name in ("requestId", "table", "records", "settled", "first", "last", "resumeAt")}
@@ -265,7 +265,7 @@ def load(module: str, **environment: str) -> subprocess.CompletedProcess[str]:
 RIGHT = {"CDC_OPENSEARCH_ENDPOINT": "http://127.0.0.1:9", "CDC_DEAD_LETTER_BUCKET": "letters"}
 
 
-@pytest.mark.parametrize("module", ["consumers.changes_function", "consumers.redrive_function"])
+@pytest.mark.parametrize("module", ["consumers.aws_lambda.entry_changes", "consumers.aws_lambda.entry_redrive"])
 def test_a_function_that_is_set_up_rightly_is_ready_when_it_is_loaded(module: str) -> None:
     done = load(module, **RIGHT)
     assert done.stdout.strip() == "True True True", done.stderr
@@ -274,10 +274,14 @@ def test_a_function_that_is_set_up_rightly_is_ready_when_it_is_loaded(module: st
 @pytest.mark.parametrize(
     ("module", "environment", "message"),
     [
-        ("consumers.changes_function", {}, "there is no OpenSearch to write them to → Set CDC_OPENSEARCH_ENDPOINT"),
-        ("consumers.changes_function", {**RIGHT, "CDC_BULK_COUNT": "many", "CDC_X": "1"}, "CDC_BULK_COUNT: "),
-        ("consumers.changes_function", {**RIGHT, "CDC_MAPPINGS": "nowhere"}, "nowhere: there is no such file"),
-        ("consumers.redrive_function", {**RIGHT, "CDC_DEAD_LETTER_BUCKET": ""}, "Set CDC_DEAD_LETTER_BUCKET"),
+        (
+            "consumers.aws_lambda.entry_changes",
+            {},
+            "there is no OpenSearch to write them to → Set CDC_OPENSEARCH_ENDPOINT",
+        ),
+        ("consumers.aws_lambda.entry_changes", {**RIGHT, "CDC_BULK_COUNT": "many", "CDC_X": "1"}, "CDC_BULK_COUNT: "),
+        ("consumers.aws_lambda.entry_changes", {**RIGHT, "CDC_MAPPINGS": "nowhere"}, "nowhere: there is no such file"),
+        ("consumers.aws_lambda.entry_redrive", {**RIGHT, "CDC_DEAD_LETTER_BUCKET": ""}, "Set CDC_DEAD_LETTER_BUCKET"),
     ],
     ids=["no endpoint", "wrong settings", "no mappings", "no bucket"],
 )
@@ -293,12 +297,12 @@ def test_a_mistake_of_the_deployment_fails_the_init_in_one_line(
 
 def test_a_transform_that_is_not_there_fails_the_init(tmp_path: Path) -> None:
     (tmp_path / "shop.yml").write_text("table: shop\ndocuments: [{index: orders, transform: 'code:order'}]")
-    done = load("consumers.changes_function", **RIGHT, CDC_MAPPINGS=str(tmp_path))
+    done = load("consumers.aws_lambda.entry_changes", **RIGHT, CDC_MAPPINGS=str(tmp_path))
     assert f"transform: there is no {tmp_path}/code.py → Put the module beside" in done.stderr.splitlines()[-1]
 
 
 def test_elsewhere_an_import_needs_no_settings() -> None:
-    for module in ("consumers.changes_function", "consumers.redrive_function"):
+    for module in ("consumers.aws_lambda.entry_changes", "consumers.aws_lambda.entry_redrive"):
         done = load(module, AWS_LAMBDA_RUNTIME_API="")
         assert done.stdout.strip() == "True True False", done.stderr
 

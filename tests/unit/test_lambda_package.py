@@ -83,10 +83,8 @@ def test_a_build_for_another_architecture_has_its_libraries(tmp_path: Path) -> N
 
 def test_handlers_are_imported_with_only_the_runtimes_packages_beside_them(task: Path) -> None:
     python = install_emulator(lambda *_: None).python
-    code = (
-        "import consumers.changes_function, consumers.redrive_function, consumers.aws_lambda as a, boto3, cdc, yaml\n"
-    )
-    code += "a.redrive_handler_for; print(cdc.__file__, yaml.__file__)"
+    code = "import consumers.aws_lambda.entry_changes, consumers.aws_lambda.entry_redrive, boto3, cdc, yaml\n"
+    code += "import consumers.aws_lambda.changes as a; a.redrive_handler_for; print(cdc.__file__, yaml.__file__)"
     done = run(python, task, code)
     assert done.returncode == 0, done.stderr
     assert all(path.startswith(str(task)) for path in done.stdout.split())
@@ -105,7 +103,7 @@ def test_every_module_of_the_project_in_the_package_can_be_imported(task: Path) 
 
 def test_an_index_alone_is_written_without_the_sdk(task: Path) -> None:
     python = install_emulator(lambda *_: None).python
-    code = "import consumers.changes_function; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = "import consumers.aws_lambda.entry_changes; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = run(
         python,
         task,
@@ -133,7 +131,7 @@ def test_the_sdk_and_what_only_the_consumer_needs_stay_out(built: Built) -> None
 
 def test_bytecode_is_never_checked_against_sources_whose_times_are_lost(built: Built, task: Path) -> None:
     assert built.bytecode is not None
-    (compiled,) = (task / "cdc/__pycache__").glob("change.*.pyc")
+    (compiled,) = (task / "cdc/records/__pycache__").glob("change.*.pyc")
     assert compiled.read_bytes()[4:8] == struct.pack(
         "<L", 0b01
     )  # "Cached bytecode invalidation": hash-based, unchecked
@@ -145,12 +143,12 @@ def test_a_layer_has_everything_below_python_but_the_mappings(tmp_path: Path) ->
         names = archive.namelist()
     assert layer.path.name == f"dynamodb-cdc-layer-{HERE.architecture}.zip"
     assert {name.partition("/")[0] for name in names} == {"python"}
-    assert "python/consumers/changes_function.py" in names
+    assert "python/consumers/aws_lambda/entry_changes.py" in names
     assert not [name for name in names if "mappings/" in name]
 
 
 def test_own_files_stand_beside_the_handlers_with_the_mappings_named(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text("from consumers.aws_lambda import handler_for\n")
+    (tmp_path / "own.py").write_text("from consumers.aws_lambda.changes import handler_for\n")
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps/users.yml").write_text("table: users\n")
     own = build(Package(HERE, mappings=tmp_path / "maps", own=[tmp_path / "own.py"], bytecode=False), tmp_path / "out")

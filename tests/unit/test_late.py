@@ -25,7 +25,9 @@ def folder(tmp_path: Path) -> Path:
 
 def said(folder: Path, code: str) -> list[str]:
     """What this code prints, in a Python of its own."""
-    code = f"import sys; sys.path.insert(0, {str(folder)!r}); from cdc.late import late\n{code}"
+    code = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); from consumers.aws_lambda.lazy_imports import late\n{code}"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
@@ -77,7 +79,7 @@ def test_what_is_loaded_or_not_installed_stays_as_it_is(folder: Path) -> None:
 
 def test_a_module_is_absent_for_a_while_only(folder: Path) -> None:
     code = (
-        "from cdc.late import absent\n"
+        "from consumers.aws_lambda.lazy_imports import absent\n"
         "with absent('thing'):\n"
         "    try: import thing\n"
         "    except ImportError: print('no')\n"
@@ -89,7 +91,7 @@ def test_a_module_is_absent_for_a_while_only(folder: Path) -> None:
 
 def test_opensearch_py_is_whole_after_our_client_was_made() -> None:
     code = (
-        "from cdc.settings import load_settings; from cdc.sinks.client import opensearch_client\n"
+        "from consumers.settings import load_settings; from cdc.sinks.opensearch.client import opensearch_client\n"
         "client = opensearch_client(load_settings({'CDC_OPENSEARCH_ENDPOINT': 'http://127.0.0.1:9'}))\n"
         "print('requests.api' in sys.modules, 'asyncio' in sys.modules)\n"
         "import opensearchpy, requests, urllib3.http2; from opensearchpy.helpers import bulk\n"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from consumers.kcl import lease_table
-from consumers.kcl.lease_table import refused
+from consumers.kcl.leases import lease_table
+from consumers.kcl.leases.lease_table import refused
 
 
 class JavaError(Exception):

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from cdc import Applied, Change, Deadline, Outcome, Rejected
-from cdc.change import StreamView
-from cdc.dead_letters import Announcing, DeadLetter, DeadLetterStore, Keeping, S3DeadLetters, letter_of
-from cdc.letter import change_of_letter, record_of_letter
-from cdc.pipeline import Pipeline
-from cdc.redrive import Kept
-from cdc.selection import Selection, selected
-from cdc.sequence import SequenceNumber, Stream
-from cdc.sources import Unreadable, read_adapter, read_kinesis, read_lambda
+from cdc.dead_letters.letter import change_of_letter, record_of_letter
+from cdc.dead_letters.query import Selection, selected
+from cdc.dead_letters.redrive import Kept
+from cdc.delivery.dead_lettering import Announcing, DeadLetter, DeadLetterStore, Keeping, S3DeadLetters, letter_of
+from cdc.delivery.pipeline import Pipeline
+from cdc.records.change import StreamView
+from cdc.records.decoding import Unreadable, read_adapter, read_kinesis, read_lambda
+from cdc.records.sequence import SequenceNumber, Stream
 from cdc.testing import STREAM_ARN, MemorySink, ScriptedSink, change, stream_record
 from tests.events import payload
 from tests.redriving import KEY, NOW, Here, Items, Letters, redriven, redriver

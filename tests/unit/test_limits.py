@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from cdc import Applied, Change, Deadline, Deferred, Outcome, Rejected, Skipped, Superseded
-from cdc.attributes import RawItem, encode_item
-from cdc.change import Operation, StreamView
+from cdc.delivery.age_limit import AgeLimit
+from cdc.delivery.breaker import Breaker
+from cdc.delivery.conflict_alarm import ConflictAlarm
+from cdc.delivery.missing_image import Current
 from cdc.errors import SinkUnavailable
-from cdc.sinks.age_limit import AgeLimit
-from cdc.sinks.breaker import Breaker
-from cdc.sinks.conflicts import ConflictAlarm
-from cdc.sinks.current import Current
+from cdc.records.attributes import RawItem, encode_item
+from cdc.records.change import Operation, StreamView
 from cdc.testing import MemorySink, ScriptedSink, SimulatedClock, change
 
 CREATED = 1768469400.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cdc.testing.batches import BatchRules, Shard
+from cdc.testing.simulated.batches import BatchRules, Shard
 from local.event_source_mapping import LocalEventSourceMapping
 from tests.unit.simulated import World
 

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from cdc.change import Change
-from cdc.document import CompiledMapping, Delete, Index, Write, compile_mapping
 from cdc.errors import ConfigError, MappingError
-from cdc.mapping import load_mappings, parse_mapping
+from cdc.mappings.compiled import CompiledMapping, Delete, Index, Write, compile_mapping
+from cdc.mappings.files import load_mappings, parse_mapping
 from cdc.outcome import Rejected
+from cdc.records.change import Change
 from cdc.testing import change
 
 SHOP = """
@@ -75,7 +75,7 @@ def test_an_item_moves_between_documents(
 
 
 def test_without_the_old_image_a_delete_is_sent_where_the_item_could_have_been() -> None:
-    from cdc.change import StreamView
+    from cdc.records.change import StreamView
 
     modified = order({"status": "open"}, {"status": "gone"}, view=StreamView.NEW_IMAGE)
     assert kinds(compiled().writes(modified)) == {"orders": "Index", "drafts": "Delete"}
@@ -84,7 +84,7 @@ def test_without_the_old_image_a_delete_is_sent_where_the_item_could_have_been()
 
 
 def test_an_item_whose_keys_decide_cannot_leave() -> None:
-    from cdc.change import StreamView
+    from cdc.records.change import StreamView
 
     by_keys = compiled("table: shop\ndocuments: [{index: orders, where: {sk: [{prefix: 'ORDER#'}]}}]")
     profile = change({"pk": "C#1", "sk": "PROFILE"}, {"a": 1}, {"a": 2}, view=StreamView.NEW_IMAGE)

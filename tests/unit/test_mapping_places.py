@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from cdc.errors import ConfigError, MappingError
-from cdc.mapping_places import load_places, places
-from cdc.settings import load_settings
+from cdc.mappings.locations import load_places, places
 from cdc.testing import Always, SimulatedClock, SimulatedS3
-from consumers import wiring
+from consumers import pipelines as wiring
+from consumers.settings import load_settings
 
 SHOP = "table: shop\ndocuments: [{index: orders}]"
 USERS = "table: users\ndocuments: [{index: people}]"
@@ -143,8 +143,8 @@ def test_they_are_read_once_when_a_process_is_wired(monkeypatch: pytest.MonkeyPa
 def test_without_s3_no_client_of_aws_is_imported() -> None:
     code = (
         "import sys\n"
-        "from cdc.settings import load_settings\n"
-        "from consumers.wiring import wire\n"
+        "from consumers.settings import load_settings\n"
+        "from consumers.pipelines import wire\n"
         "wire(load_settings({'CDC_MAPPINGS': 'mappings', 'CDC_OPENSEARCH_ENDPOINT': 'http://127.0.0.1:9'}))\n"
         "print('boto3' in sys.modules)"
     )

@@ -14,17 +14,17 @@ import pytest
 import yaml
 
 from cdc import Applied, Deadline, Deferred, Outcome, Rejected, Skipped
-from cdc.change import Change
-from cdc.dead_letters import DeadLetter
-from cdc.document import compile_mapping
+from cdc.delivery.dead_lettering import DeadLetter
+from cdc.delivery.shard import Payload, Running, ShardConsumer, ShardSettings
 from cdc.errors import SinkUnavailable
-from cdc.mapping import parse_mapping
-from cdc.sequence import Stream
-from cdc.settings import load_settings
-from cdc.sinks.indices import Targets
-from cdc.sinks.opensearch import OpenSearchSink
-from cdc.sources import read_adapter
-from cdc.table_mapping import Mappings, TableMapping
+from cdc.mappings.compiled import compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.mappings.model import Mappings, TableMapping
+from cdc.records.change import Change
+from cdc.records.decoding import read_adapter
+from cdc.records.sequence import Stream
+from cdc.sinks.opensearch.indices import Targets
+from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.testing import (
     STREAM_ARN,
     ScriptedSink,
@@ -34,11 +34,11 @@ from cdc.testing import (
     change,
     stream_record,
 )
-from consumers.kcl.jvm import HeapUse
-from consumers.kcl.shard import Payload, Running, ShardConsumer, ShardSettings
-from consumers.service.metrics import Metrics
-from consumers.status import tell
-from consumers.wiring import Wiring
+from consumers.http.metrics import Metrics
+from consumers.kcl.java.jvm import HeapUse
+from consumers.kcl.status_file import tell
+from consumers.pipelines import Wiring
+from consumers.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 STREAM = Stream.dynamodb(STREAM_ARN)

@@ -11,11 +11,11 @@ from typing import cast
 
 import pytest
 
+from cdc.delivery.shard import BatchFacts
 from cdc.observer import Observer, Observers, reason_of
-from consumers.embedded_metrics import EmbeddedMetrics
-from consumers.kcl.shard import BatchFacts
-from consumers.service.metrics import Metrics
-from consumers.status import StatusFile, tell
+from consumers.aws_lambda.embedded_metrics import EmbeddedMetrics
+from consumers.http.metrics import Metrics
+from consumers.kcl.status_file import StatusFile, tell
 
 CAUSES = {
     "OpenSearch: 429 rejected_execution_exception": "rejected_execution_exception",

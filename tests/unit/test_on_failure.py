@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from cdc import Applied, Change, Deadline, Outcome
+from cdc.dead_letters.letter import DeadLetter
+from cdc.dead_letters.query import Selection, selected
+from cdc.dead_letters.redrive import Kept, Redriven
 from cdc.errors import MalformedRecord, SinkUnavailable
-from cdc.letter import DeadLetter
-from cdc.on_failure import RECORDS_GONE, FailedBatch, ReadBack, read_on_failure, redrive_batch
-from cdc.read_back import Streams
-from cdc.redrive import Kept, Redriven
-from cdc.selection import Selection, selected
-from cdc.sinks.function import FunctionSink
-from cdc.sources import Record
+from cdc.records.decoding import Record
+from cdc.sinks.functions import FunctionSink
 from cdc.testing import ScriptedSink, change, stream_record
+from consumers.aws_lambda.on_failure import RECORDS_GONE, FailedBatch, ReadBack, read_on_failure, redrive_batch
+from consumers.aws_lambda.stream_reader import Streams
 from tests.events import payload
 from tests.redriving import Here, Items, Letters, Writes, redriver
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.kcl.pace import is_behind
+from consumers.kcl.sources.read_pacing import is_behind
 
 IDLE = 1000
 FULL = 1000

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc.errors import ConfigError
-from cdc.sequence import Stream
-from cdc.sinks.provenance import Source, admitted
+from cdc.records.sequence import Stream
+from cdc.sinks.opensearch.provenance import Source, admitted
 
 NOW = 3_500_000
 

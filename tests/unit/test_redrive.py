@@ -8,15 +8,15 @@ import logging
 import pytest
 
 from cdc import Applied, Change, Deadline, Outcome, Rejected, Superseded
-from cdc.attributes import encode_item
-from cdc.dead_letters import letter_of
+from cdc.dead_letters.query import Selection, selected
+from cdc.dead_letters.redrive import Kept, Redriven
+from cdc.delivery.dead_lettering import letter_of
 from cdc.errors import SinkUnavailable
-from cdc.redrive import Kept, Redriven
-from cdc.selection import Selection, selected
-from cdc.sequence import Stream, keys_digest
+from cdc.records.attributes import encode_item
+from cdc.records.decoding import read_lambda
+from cdc.records.sequence import Stream, keys_digest
 from cdc.sinks import Sink
-from cdc.sinks.function import FunctionSink
-from cdc.sources import read_lambda
+from cdc.sinks.functions import FunctionSink
 from cdc.testing import STREAM_ARN, ScriptedSink, change, stream_record
 from tests.redriving import KEY, NOW, Here, Items, Letters, Writes, kept, redriven, redriver
 

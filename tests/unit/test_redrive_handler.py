@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from cdc import Applied, Change, Deadline, Outcome, Rejected
-from cdc.dead_letters import letter_of
+from cdc.delivery.dead_lettering import letter_of
 from cdc.errors import ConfigError
-from cdc.on_failure import FailedBatch, ReadBack
 from cdc.testing import SimulatedClock, change
-from consumers.aws_lambda import redrive_handler
-from consumers.embedded_metrics import EmbeddedMetrics
-from consumers.redrive_handler import RedriveQueue, _Wired
+from consumers.aws_lambda.changes import redrive_handler
+from consumers.aws_lambda.embedded_metrics import EmbeddedMetrics
+from consumers.aws_lambda.on_failure import FailedBatch, ReadBack
+from consumers.aws_lambda.redrive import RedriveQueue, _Wired
 from tests.events import payload
 from tests.invoking import Context, Deployment
 from tests.redriving import Here, Items, Letters, Writes, redriver
@@ -164,7 +164,7 @@ def test_no_message_is_begun_that_would_take_longer_than_is_left() -> None:
 
 
 def test_a_handler_without_a_bucket_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    from consumers import redrive_handler as module
+    from consumers.aws_lambda import redrive as module
 
     class Context:
         def get_remaining_time_in_millis(self) -> int:

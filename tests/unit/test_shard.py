@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc.deadline import Deadline
+from cdc.delivery.shard import BatchFacts, LeaseLost, Payload, Running, ShardConsumer, ShardSettings
 from cdc.errors import SinkUnavailable
 from cdc.outcome import Applied, Deferred, Outcome, leading_settled
-from cdc.sequence import SequenceNumber, Stream
-from cdc.sources import Record, read_adapter
+from cdc.records.decoding import Record, read_adapter
+from cdc.records.sequence import SequenceNumber, Stream
 from cdc.testing import STREAM_ARN, stream_record
-from consumers.kcl.shard import BatchFacts, LeaseLost, Payload, Running, ShardConsumer, ShardSettings
 
 STREAM = Stream.dynamodb(STREAM_ARN)
 

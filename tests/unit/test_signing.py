@@ -15,9 +15,9 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc.settings import load_settings
-from cdc.sinks.client import opensearch_client
-from cdc.sinks.signing import Signer, environment_keys
+from cdc.sinks.opensearch.client import opensearch_client
+from cdc.sinks.opensearch.signing import Signer, environment_keys
+from consumers.settings import load_settings
 
 NOW = datetime(2026, 1, 15, 9, 30, 12, tzinfo=UTC)
 UNZONED = NOW.replace(tzinfo=None)

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from cdc.change import Change
-from cdc.sources import read_lambda
+from cdc.records.change import Change
+from cdc.records.decoding import read_lambda
 from cdc.testing import (
     Faults,
     Killed,
@@ -23,7 +23,7 @@ from cdc.testing import (
     SimulatedKinesis,
     SimulatedTable,
 )
-from cdc.testing.invocation import lowest_failed
+from cdc.testing.simulated.invocation import lowest_failed
 from tests.events import payload
 from tests.unit.simulated import World, drain, flat, seeded
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cdc.change import Change
 from cdc.deadline import Deadline
+from cdc.delivery.pipeline import Pipeline
+from cdc.delivery.shard import Running, ShardConsumer, ShardSettings
 from cdc.outcome import Applied, Deferred, Outcome, Rejected
-from cdc.pipeline import Pipeline
-from cdc.sequence import Stream
-from cdc.sources import read_adapter
+from cdc.records.change import Change
+from cdc.records.decoding import read_adapter
+from cdc.records.sequence import Stream
 from cdc.testing import (
     MemorySink,
     ScriptedSink,
@@ -22,7 +23,6 @@ from cdc.testing import (
     SimulatedStop,
     SimulatedWorker,
 )
-from consumers.kcl.shard import Running, ShardConsumer, ShardSettings
 from tests.unit.simulated import World, drain, seeded
 
 

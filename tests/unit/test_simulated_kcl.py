@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from cdc.sequence import Stream
-from cdc.sources import read_adapter
+from cdc.delivery.shard import Checkpoint, Payload
+from cdc.records.decoding import read_adapter
+from cdc.records.sequence import Stream
 from cdc.testing import (
     Gap,
     SimulatedKcl,
     SimulatedWorker,
 )
-from consumers.kcl.shard import Checkpoint, Payload
 from tests.unit.simulated import Kcl, Processor, World, drain, flat, seeded
 
 

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from cdc import Rejected
-from cdc.dead_letters import S3DeadLetters, letter_of
+from cdc.delivery.dead_lettering import S3DeadLetters, letter_of
 from cdc.errors import SinkUnavailable
 from cdc.testing import Always, SimulatedClock, SimulatedS3, change
 

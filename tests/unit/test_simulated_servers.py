@@ -21,10 +21,10 @@ from opensearchpy.exceptions import (
 )
 
 from cdc import Applied, Deadline, Deferred, Outcome, Rejected
-from cdc.document import compile_mapping
-from cdc.mapping import parse_mapping
-from cdc.sinks.indices import Targets, prepare
-from cdc.sinks.opensearch import OpenSearchSink
+from cdc.mappings.compiled import compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.testing import Always, Faults, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change
 
 

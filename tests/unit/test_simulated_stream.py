@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import orjson
 import pytest
 
-from cdc.change import Change, Operation, StreamView
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
-from cdc.sequence import SequenceNumber, Stream
-from cdc.sources import read_adapter, read_kinesis, read_lambda
+from cdc.records.change import Change, Operation, StreamView
+from cdc.records.decoding import read_adapter, read_kinesis, read_lambda
+from cdc.records.sequence import SequenceNumber, Stream
 from cdc.testing import Faults, SimulatedClock, SimulatedKinesis, SimulatedShard, SimulatedTable, adapter_payload
 from tests.events import payload
 

@@ -9,20 +9,20 @@ from typing import Any
 import orjson
 import pytest
 
-from cdc.change import Change, StreamView
 from cdc.deadline import Deadline
+from cdc.delivery.shard import Payload
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.outcome import Applied, Deferred, Outcome
-from cdc.sequence import Stream
-from cdc.settings import load_settings
-from cdc.sources import Record
-from consumers.kcl import kinesis
-from consumers.kcl.kinesis import KinesisStream, check_precision, is_trimmed
+from cdc.records.change import Change, StreamView
+from cdc.records.decoding import Record
+from cdc.records.sequence import Stream
 from consumers.kcl.preparing import Preparing
 from consumers.kcl.service import Following
-from consumers.kcl.shard import Payload
-from consumers.kcl.source import KinesisSource, TableSource
-from consumers.kcl.streams import TableFacts
+from consumers.kcl.sources import kinesis
+from consumers.kcl.sources.kinesis import KinesisStream, check_precision, is_trimmed
+from consumers.kcl.sources.source import KinesisSource, TableSource
+from consumers.kcl.sources.streams import TableFacts
+from consumers.settings import load_settings
 from tests.events import payload
 
 KINESIS = "arn:aws:kinesis:eu-west-1:111122223333:stream/changes"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cdc.change import Added, Change, Changed, Operation, Removed, StreamView
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord
-from cdc.sequence import SequenceNumber, Stream
-from cdc.sources import Unreadable, change_from_kinesis, changes_from_lambda, read_adapter, read_lambda
+from cdc.records.change import Added, Change, Changed, Operation, Removed, StreamView
+from cdc.records.decoding import Unreadable, change_from_kinesis, changes_from_lambda, read_adapter, read_lambda
+from cdc.records.sequence import SequenceNumber, Stream
 from cdc.testing import STREAM_ARN, stream_record
 from tests.events import FOLDER, payload
 

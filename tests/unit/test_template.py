@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cdc.filters import MAX_FILTERS, MAX_PATTERN_LETTERS
-from cdc.settings import PREFIX, Settings, describe, load_settings
-from consumers.embedded_metrics import SINK_METRICS, TABLE_METRICS
+from consumers.aws_lambda.embedded_metrics import SINK_METRICS, TABLE_METRICS
+from consumers.aws_lambda.event_filters import MAX_FILTERS, MAX_PATTERN_LETTERS
+from consumers.settings import PREFIX, Settings, describe, load_settings
 from local.lambda_binaries import Target
 from local.lambda_package import Package
 from tests.unit.template import PATH, ROOT, default, functions, made, of_type, resource, template, text

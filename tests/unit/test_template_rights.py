@@ -18,30 +18,30 @@ from tests.unit.template import ROOT, conditions_of, of_type, resolved, resource
 Right = tuple[str, str]
 """An action, and what it is done to."""
 
-ROLES = {"ChangesRole": "consumers.changes_function", "RedriveRole": "consumers.redrive_function"}
+ROLES = {"ChangesRole": "consumers.aws_lambda.entry_changes", "RedriveRole": "consumers.aws_lambda.entry_redrive"}
 SERVICES = ("s3", "sqs", "dynamodb", "dynamodbstreams", "kinesis", "sts")
 NAMES = {"s3:ListObjectsV2": "s3:ListBucket", "s3:HeadBucket": "s3:ListBucket", "dynamodbstreams": "dynamodb"}
 
 PLACES = {
     "cdc.archive": "archive",
-    "cdc.sinks.s3": "archive",
-    "cdc.dead_letters": "letters",
-    "cdc.mapping_places": "mappings",
-    "consumers.redriving": "failures",
+    "cdc.sinks.archive_s3": "archive",
+    "cdc.delivery.dead_lettering": "letters",
+    "cdc.mappings.locations": "mappings",
+    "consumers.failure_records": "failures",
     "sqs": "LetterQueue",
     "dynamodb": "table",
 }
 """What a module's calls to S3, and all calls to another service, are about."""
 
 REDRIVE_ALONE = {
-    ("cdc.dead_letters", "get_object"): "S3DeadLetters.read",
-    ("cdc.dead_letters", "delete_object"): "S3DeadLetters.delete",
-    ("cdc.dead_letters", "list_objects_v2"): "S3DeadLetters.keys",
+    ("cdc.delivery.dead_lettering", "get_object"): "S3DeadLetters.read",
+    ("cdc.delivery.dead_lettering", "delete_object"): "S3DeadLetters.delete",
+    ("cdc.delivery.dead_lettering", "list_objects_v2"): "S3DeadLetters.keys",
 }
 """Calls of modules of both, by methods that the function for changes has no use for."""
 NEVER = {
-    "cdc.read_back": "the template's OnFailure destination is S3, whose records hold the payload",
-    "consumers.redrive_handler": "it is imported by the function for changes, and used by the other",
+    "consumers.aws_lambda.stream_reader": "the template's OnFailure destination is S3, whose records hold the payload",
+    "consumers.aws_lambda.redrive": "it is imported by the function for changes, and used by the other",
 }
 
 BY_LAMBDA: dict[str, set[Right]] = {
@@ -154,10 +154,10 @@ def reached(start: str) -> set[str]:
     found, pending = {start}, [start]
     while pending:
         for name in imported(pending.pop()):
-            if name not in found and (name not in NEVER or start == "consumers.redrive_function"):
+            if name not in found and (name not in NEVER or start == "consumers.aws_lambda.entry_redrive"):
                 found.add(name)
                 pending.append(name)
-    return found - {"cdc.read_back"}
+    return found - {"consumers.aws_lambda.stream_reader"}
 
 
 @cache

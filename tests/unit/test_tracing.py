@@ -13,12 +13,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from cdc import Applied, Deadline, Outcome, Rejected
+from cdc.delivery.traced import Traced
 from cdc.errors import ConfigError, SinkUnavailable
-from cdc.settings import load_settings
-from cdc.sinks.traced import Traced
 from cdc.testing import MemorySink, ScriptedSink, change
 from cdc.tracing import UNTRACED, Spans, opentelemetry_spans
-from consumers.wiring import wire
+from consumers.pipelines import wire
+from consumers.settings import load_settings
 from tests.events import payload
 from tests.invoking import Deployment
 
@@ -96,7 +96,7 @@ def test_off_there_is_no_traced_sink_and_no_import() -> None:
     assert wiring["false"].spans is UNTRACED
     assert "Traced" not in repr(wiring["false"].pipeline())
     assert "Traced" in repr(wiring["true"].pipeline())
-    code = "import consumers.aws_lambda, sys; print('opentelemetry' in sys.modules)"
+    code = "import consumers.aws_lambda.changes, sys; print('opentelemetry' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

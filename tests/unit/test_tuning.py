@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cdc.settings import Settings, describe, load_settings
 from consumers.kcl.tuning import KNOBS, apply_knobs, kcl_settings
+from consumers.settings import Settings, describe, load_settings
 
 
 class Config:

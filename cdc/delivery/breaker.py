@@ -1,0 +1,94 @@
+"""Breaker(sink): rejections in masses hold the shard, for good records must not be poured into the dead letters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cdc.deadline import Deadline
+from cdc.delivery.wrapper import Around
+from cdc.outcome import Deferred, Outcome, Rejected, Skipped
+from cdc.records.change import Change
+
+__all__ = ["Breaker"]
+
+log = logging.getLogger(__name__)
+
+_WAIT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Run:
+    """Items of a stream whose changes were rejected for one cause, one after the other."""
+
+    cause: str = ""
+    items: set[str] = field(default_factory=set)
+    said: bool = False
+
+    def add(self, cause: str, item: str, enough: int) -> int:
+        if cause != self.cause:
+            self.end()
+            self.cause = cause
+        if len(self.items) < enough:
+            self.items.add(item)
+        return len(self.items)
+
+    def end(self) -> None:
+        self.cause, self.said = "", False
+        self.items.clear()
+
+
+@dataclass(frozen=True)
+class Breaker(Around):
+    """A sink whose rejections are deferred when a whole batch, of at least `batch` items, or `in_a_row` items of a
+    stream one after the other, are rejected for one cause: someone changed an index, and the records are good.
+
+    Items, not changes: one bad item that is written all the time, or tried again and again, is no mass. What is
+    deferred so is tried again as long as the cause stays; one change that is accepted ends it. Changes that no mapping
+    asks for count neither way.
+    """
+
+    batch: int = 20
+    in_a_row: int = 100
+    _runs: dict[tuple[str, str], _Run] = field(default_factory=dict, repr=False, compare=False)
+
+    def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+        """As the sink's, but for rejections in masses."""
+        outcomes = self.sink.write(changes, deadline)
+        mass = _is_mass(changes, outcomes, self.batch)
+        return [self._passed(change, outcome, mass=mass) for change, outcome in zip(changes, outcomes, strict=True)]
+
+    def _passed(self, change: Change, outcome: Outcome, *, mass: bool) -> Outcome:
+        if isinstance(outcome, Skipped | Deferred):
+            return outcome
+        origin = change.stream.arn, change.table
+        if not isinstance(outcome, Rejected):
+            if origin in self._runs:
+                self._runs[origin].end()
+            return outcome
+        run = self._runs.setdefault(origin, _Run())
+        if run.add(outcome.cause, change.identity.digest, self.in_a_row) >= self.in_a_row or mass:
+            return self._held(run, outcome)
+        return outcome
+
+    def _held(self, run: _Run, rejected: Rejected) -> Deferred:
+        if not run.said:
+            run.said = True
+            log.error(
+                "%s rejects one change after the other: %s. The shard is held until that is mended; "
+                "CDC_ON_MASS_REJECT=dead_letter would keep them all as dead letters",
+                self.name,
+                rejected.cause,
+            )
+        return Deferred(f"rejected in masses: {rejected.cause}", _WAIT_SECONDS)
+
+
+def _is_mass(changes: Sequence[Change], outcomes: Sequence[Outcome], least: int) -> bool:
+    asked = [
+        (change, outcome) for change, outcome in zip(changes, outcomes, strict=True) if not isinstance(outcome, Skipped)
+    ]
+    causes = {outcome.cause if isinstance(outcome, Rejected) else None for _, outcome in asked}
+    if len(asked) < least or len(causes) != 1 or None in causes:
+        return False
+    return len({change.identity.digest for change, _ in asked}) >= least

@@ -1,0 +1,112 @@
+"""Retrying(sink): what is deferred is tried again, by tenacity, until the deadline."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import tenacity
+
+from cdc.deadline import Deadline
+from cdc.delivery.wrapper import Around
+from cdc.errors import SinkUnavailable
+from cdc.observer import UNOBSERVED, Observer, reason_of
+from cdc.outcome import Deferred, Outcome
+from cdc.records.change import Change
+
+__all__ = ["Retrying"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Retrying(Around):
+    """A sink that writes again what `sink` defers, in the order given, with exponential waits and full jitter.
+
+    It stops before a wait that would not end before the deadline, and as soon as the work is not wanted any more.
+    """
+
+    wait_initial_seconds: float = 0.1
+    wait_max_seconds: float = 20.0
+    sleep: Callable[[float], None] = time.sleep
+    observer: Observer = UNOBSERVED
+
+    def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+        """One outcome a change: Deferred only for what the deadline cut off."""
+        outcomes: list[Outcome] = [Deferred("not tried yet", tried=False)] * len(changes)
+
+        def attempt() -> float | None:
+            pending = [position for position, outcome in enumerate(outcomes) if isinstance(outcome, Deferred)]
+            for position, outcome in zip(
+                pending, self.sink.write([changes[position] for position in pending], deadline), strict=True
+            ):
+                outcomes[position] = outcome
+            return _least_wait(outcomes)
+
+        retrying = self._retrying(
+            deadline, lambda: _deferred(outcomes), tenacity.retry_if_result(lambda wait: wait is not None)
+        )
+        retrying(attempt)
+        return outcomes
+
+    def flush(self, deadline: Deadline) -> None:
+        """As the sink's, tried again until the deadline."""
+        self._retrying(deadline, list, tenacity.retry_if_exception_type(SinkUnavailable))(self.sink.flush, deadline)
+
+    def _retrying(
+        self, deadline: Deadline, deferred: Callable[[], Sequence[Deferred]], retry: tenacity.retry_base
+    ) -> tenacity.Retrying:
+        jitter = tenacity.wait_random_exponential(multiplier=self.wait_initial_seconds, max=self.wait_max_seconds)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            return max(jitter(state), _asked_wait(state))
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            return deadline.remaining_seconds <= state.upcoming_sleep
+
+        def last(state: tenacity.RetryCallState) -> object:
+            return state.outcome.result() if state.outcome else None
+
+        def before_sleep(state: tenacity.RetryCallState) -> None:
+            fault = state.outcome.exception() if state.outcome else None
+            left = deferred()
+            causes = [fault.message] if isinstance(fault, SinkUnavailable) else [one.cause for one in left if one.tried]
+            for reason in set(map(reason_of, causes)):
+                self.observer.retried(self.name, reason)
+            log.warning(
+                "%s: attempt %d: %s; again in %.2f s",
+                self.name,
+                state.attempt_number,
+                fault or _reasons(left),
+                state.upcoming_sleep,
+            )
+
+        return tenacity.Retrying(
+            retry=retry, wait=wait, stop=stop, sleep=self.sleep, before_sleep=before_sleep, retry_error_callback=last
+        )
+
+
+def _least_wait(outcomes: Sequence[Outcome]) -> float | None:
+    return min((outcome.wait_seconds for outcome in outcomes if isinstance(outcome, Deferred)), default=None)
+
+
+def _asked_wait(state: tenacity.RetryCallState) -> float:
+    """What the sink itself asked to wait: by its outcomes, or by the error it raised."""
+    if state.outcome is None:
+        return 0.0
+    fault = state.outcome.exception()
+    if fault is not None:
+        return fault.wait_seconds if isinstance(fault, SinkUnavailable) else 0.0
+    return float(state.outcome.result() or 0.0)
+
+
+def _deferred(outcomes: Sequence[Outcome]) -> Sequence[Deferred]:
+    return [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
+
+
+def _reasons(deferred: Sequence[Deferred]) -> str:
+    counts = Counter(outcome.cause for outcome in deferred)
+    return ", ".join(f"{count} deferred: {cause}" for cause, count in counts.most_common(3))

@@ -1,0 +1,340 @@
+"""Documents: what a change of an item does to the indices that its table's mapping names.
+
+An item has one owner in an index: the first document of the mapping, in its order, whose `where` takes it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import traceback
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
+from cdc.mappings.fields import only, rename, without
+from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, Document, TableMapping, resolved_index, split_path
+from cdc.mappings.pattern import Pattern, compile_pattern
+from cdc.outcome import Rejected
+from cdc.records.attributes import Item, RawItem, canonical_number, json_item, plain, split
+from cdc.records.change import Change, Operation, raw_differences
+
+__all__ = ["MAX_ID_BYTES", "CompiledMapping", "Delete", "Index", "Write", "compile_mapping", "document_id"]
+
+MAX_ID_BYTES = 512
+"""OpenSearch's limit for `_id` (OpenSearch documentation, "Index document")."""
+
+Transform = Callable[[Item, Change], Mapping[str, Any] | None]
+
+
+class Index(msgspec.Struct, frozen=True):
+    """Write `source` (a JSON object) as the document."""
+
+    index: str
+    id: str
+    routing: str | None
+    version: int
+    source: bytes
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Remove the document."""
+
+    index: str
+    id: str
+    routing: str | None
+    version: int
+
+
+Write = Index | Delete
+
+
+def document_id(parts: Sequence[str]) -> str:
+    """One id for each list of parts of one length, and another for every other list.
+
+    One part: its text. More: joined by `|`, with `%` and `|` percent-encoded inside a part. What is longer than
+    512 bytes of UTF-8, empty, or looks like such a digest: `sha256:` and the hex digest of that text.
+    """
+    text = parts[0] if len(parts) == 1 else "|".join([part.replace("%", "%25").replace("|", "%7C") for part in parts])
+    if 0 < len(text) <= MAX_ID_BYTES // 4 and not text.startswith("sha256:"):
+        return text  # no character has more than four bytes
+    if not text or len(text.encode()) > MAX_ID_BYTES or _DIGEST.fullmatch(text):
+        return "sha256:" + sha256(text.encode()).hexdigest()
+    return text
+
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def key_text(value: object) -> str:
+    """The text of a key attribute: S as is, N as canonical digits, B as base64url.
+
+    Raises:
+        MalformedRecord: it is no key attribute's value.
+    """
+    tag, content = split(value)
+    if tag == "S" and isinstance(content, str):
+        return content
+    if tag == "N" and isinstance(content, str):
+        return canonical_number(content)
+    if tag == "B" and isinstance(content, str):
+        return content.translate(_TO_BASE64URL)
+    if tag == "B" and isinstance(content, bytes):
+        return urlsafe_b64encode(content).decode()
+    raise MalformedRecord("a key attribute is S, N or B")
+
+
+_TO_BASE64URL = str.maketrans("+/", "-_")
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """A document of the mapping, compiled for one table."""
+
+    document: Document
+    index: str
+    pattern: Pattern
+    transform: Transform | None
+    include: tuple[tuple[str, ...], ...] | None
+    exclude: tuple[tuple[str, ...], ...]
+    rename: tuple[tuple[tuple[str, ...], str], ...]
+    unless_only: tuple[tuple[str, ...], ...]
+
+    def takes(self, item: RawItem | None) -> bool:
+        return item is not None and self.pattern.matches(item)
+
+    def source(self, change: Change, item: RawItem) -> bytes | None:
+        """The JSON of the document, or None if the transform says that the item has none.
+
+        Raises:
+            MalformedRecord: an attribute can't be read.
+            Reject: the transform failed, or two fields would have one name.
+        """
+        selected = without(only(item, self.include) if self.include is not None else item, self.exclude)
+        if self.transform is None:
+            document = json_item(selected)
+        else:
+            transformed = self._transformed(self.transform, selected, change)
+            if transformed is None:
+                return None
+            document = transformed
+        for path, name in self.rename:
+            rename(document, path, name)
+        if TOMBSTONE_FIELD in document:
+            raise Reject(f"the document has a field {TOMBSTONE_FIELD}, which is reserved for tombstones")
+        try:
+            return orjson.dumps(document)
+        except (TypeError, orjson.JSONEncodeError) as error:
+            raise Reject("the document can't be written as JSON", detail=str(error)) from error
+
+    def _transformed(self, transform: Transform, item: RawItem, change: Change) -> dict[str, Any] | None:
+        from cdc.records.attributes import decode_item
+
+        decoded = decode_item(item)
+        name = f"transform {self.document.transform}"
+        try:
+            document = transform(decoded, change)
+            if document is None or isinstance(document, Mapping):
+                return None if document is None else plain(document)
+        except Reject as verdict:
+            raise Reject(f"{name} rejected it", detail=verdict.message) from verdict
+        except Exception as error:
+            raise Reject(f"{name} raised {type(error).__name__}", detail=traceback.format_exc()) from error
+        raise Reject(f"{name} returned {type(document).__name__}; it gives a document (a mapping) or None")
+
+    def ignores(self, change: Change) -> bool:
+        """Did nothing change but what `unless_only` names?"""
+        if not self.unless_only or change.raw_before is None or change.raw_after is None:
+            return False
+        return all(
+            any(path[: len(ignored)] == ignored for ignored in self.unless_only)
+            for path in raw_differences(change.raw_before, change.raw_after)
+        )
+
+
+@dataclass(frozen=True)
+class CompiledMapping:
+    """A mapping compiled for one table whose key attributes are known."""
+
+    mapping: TableMapping
+    table: str
+    owners: tuple[_Owner, ...]
+
+    @cached_property
+    def _by_index(self) -> tuple[tuple[str, tuple[_Owner, ...]], ...]:
+        groups: dict[str, list[_Owner]] = {}
+        for owner in self.owners:
+            groups.setdefault(owner.index, []).append(owner)
+        return tuple((index, tuple(owners)) for index, owners in groups.items())
+
+    @property
+    def bodies(self) -> Mapping[str, Mapping[str, Any]]:
+        """Each index with the body that the mapping gives it."""
+        return {index: owners[0].document.body for index, owners in self._by_index}
+
+    @property
+    def tombstoned(self) -> frozenset[str]:
+        """The indices that hold tombstones."""
+        return frozenset(
+            owner.index for owner in self.owners if "tombstone" in (owner.document.on_remove, owner.document.on_expiry)
+        )
+
+    def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
+        """What the change does to documents: one write an index at most; none if no document takes it.
+
+        Rejected stands for a document that can't be made of the item, which stops those of no other index.
+        """
+        found = [self._write_or_rejected(change, index, owners) for index, owners in self._by_index]
+        return tuple([write for write in found if write is not None])
+
+    def _write_or_rejected(self, change: Change, index: str, owners: Sequence[_Owner]) -> Write | Rejected | None:
+        try:
+            return self._write(change, index, owners)
+        except MalformedRecord as error:
+            path = ".".join(map(str, error.path))
+            reason, detail = f"the item can't be read at {path}: {error.message}", ""
+        except Reject as error:
+            reason, detail = error.message, error.detail
+        return Rejected(reason, detail, document=self._named(change, index, owners[0]), mapping=self.mapping.source)
+
+    def _named(self, change: Change, index: str, owner: _Owner) -> str:
+        try:
+            return f"{index}/{self._id(change, owner)}"
+        except MalformedRecord:
+            return index
+
+    def _write(self, change: Change, index: str, owners: Sequence[_Owner]) -> Write | None:
+        before = self._owner_before(change, owners)
+        if change.operation is Operation.REMOVE:
+            if before is None:
+                return None
+            document = before.document
+            policy = (document.on_expiry if change.expired else None) or document.on_remove
+            return None if policy == "keep" else self._gone(change, index, before, tombstone=policy == "tombstone")
+        if change.raw_after is None:
+            raise ImageMissing(
+                f"the stream of {self.table} has the view {change.view}, which carries no new image",
+                remedy="Enable the stream with NEW_AND_OLD_IMAGES or NEW_IMAGE.",
+            )
+        after = next((owner for owner in owners if owner.takes(change.raw_after)), None)
+        if after is None:
+            left = before is not None and change.operation is not Operation.INSERT
+            return self._leaving(change, index, before) if left and before is not None else None
+        if after is before and change.raw_before is not None and after.ignores(change):
+            return None
+        source = after.source(change, change.raw_after)
+        if source is None:
+            return self._leaving(change, index, after)
+        return Index(index, self._id(change, after), self._routing(change, after), change.version, source)
+
+    def _owner_before(self, change: Change, owners: Sequence[_Owner]) -> _Owner | None:
+        """The owner of the item as it was. Without the old image: the one its keys decide, else whoever could be."""
+        if change.raw_before is not None:
+            return next((owner for owner in owners if owner.takes(change.raw_before)), None)
+        keys = change.raw_keys
+        for owner in owners:
+            if not owner.pattern.attributes <= keys.keys() or owner.takes(keys):
+                return owner
+        return None
+
+    def _leaving(self, change: Change, index: str, owner: _Owner) -> Write:
+        return self._gone(change, index, owner, tombstone=owner.document.on_remove == "tombstone")
+
+    def _gone(self, change: Change, index: str, owner: _Owner, *, tombstone: bool) -> Write:
+        identifier, routing = self._id(change, owner), self._routing(change, owner)
+        if tombstone:
+            source = orjson.dumps({TOMBSTONE_FIELD: change.created_at.isoformat()})
+            return Index(index, identifier, routing, change.version, source)
+        return Delete(index, identifier, routing, change.version)
+
+    def _id(self, change: Change, owner: _Owner) -> str:
+        names = owner.document.id or sorted(change.raw_keys)
+        return document_id([self.table if name == TABLE else _key(change, name) for name in names])
+
+    def _routing(self, change: Change, owner: _Owner) -> str | None:
+        return None if owner.document.routing is None else _key(change, owner.document.routing)
+
+
+def _key(change: Change, name: str) -> str:
+    try:
+        return key_text(change.raw_keys[name])
+    except KeyError:
+        raise MalformedRecord(f"the record's keys lack {name!r}", path=("Keys",)) from None
+    except MalformedRecord as error:
+        raise error.under("Keys", name) from None
+
+
+def compile_mapping(mapping: TableMapping, table: str, keys: Sequence[str] | None = None) -> CompiledMapping:
+    """Compile a mapping for `table`. With its key attributes ids and routing are checked too. A default id is made of
+    each change's own keys, in the order of their names.
+
+    Raises:
+        ConfigError: a transform can't be loaded; an id or a routing names what is no key, or leaves a key out.
+    """
+    owners = tuple(_compile(document, mapping, table) for document in mapping.documents)
+    for position, owner in enumerate(owners):
+        if keys is not None:
+            _check_keys(owner, keys, f"{mapping.source}: documents[{position}]")
+    return CompiledMapping(mapping, table, owners)
+
+
+def _compile(document: Document, mapping: TableMapping, table: str) -> _Owner:
+    fields = document.fields
+    return _Owner(
+        document=document,
+        index=resolved_index(document.index, table),
+        pattern=compile_pattern(document.where),
+        transform=_load(document.transform, mapping.source) if document.transform else None,
+        include=None if fields.include is None else tuple(map(split_path, fields.include)),
+        exclude=tuple(map(split_path, fields.exclude)),
+        rename=tuple((split_path(path), name) for path, name in fields.rename.items()),
+        unless_only=tuple(map(split_path, document.unless_only)),
+    )
+
+
+def _check_keys(owner: _Owner, keys: Sequence[str], at: str) -> None:
+    names = [name for name in owner.document.id if name != TABLE]
+    strange = [name for name in (*names, *filter(None, [owner.document.routing])) if name not in keys]
+    if strange:
+        raise ConfigError(
+            f"{at}: {strange[0]!r} is no key attribute of the table; its keys are {', '.join(keys)}",
+            remedy="Only key attributes never change: use them for id and routing.",
+        )
+    missing = [key for key in keys if names and key not in names and key not in owner.pattern.pinned]
+    if missing:
+        raise ConfigError(
+            f"{at}.id: leaves out the key attribute {missing[0]!r}: several items would be one document",
+            remedy=f"Add it to id, or let `where` pin it to one value: {missing[0]}: [value].",
+        )
+
+
+def _load(name: str, source: str) -> Transform:
+    module_name, _, function_name = name.partition(":")
+    path = Path(source).parent / (module_name.replace(".", "/") + ".py")
+    if not path.is_file():
+        raise ConfigError(f"{source}: transform: there is no {path}", remedy="Put the module beside the mapping file.")
+    qualified = f"cdc_transform_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
+    module = sys.modules.get(qualified)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(qualified, path)
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"{source}: transform: {path} is no Python module")
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ConfigError(f"{source}: transform: {path} can't be imported: {error!r}") from error
+        sys.modules[qualified] = module
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ConfigError(f"{source}: transform: {path} has no function {function_name}")
+    return function  # type: ignore[no-any-return]  # a user's function: its result is checked when it is used

@@ -1,0 +1,125 @@
+"""What mapping files say: which items of a table go to which index, as what document, and what is archived.
+
+`cdc.mappings.files` reads and checks them; `cdc.mappings.compiled` makes documents of changes by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import msgspec
+
+from cdc.errors import ConfigError
+
+__all__ = [
+    "TABLE",
+    "TOMBSTONE_FIELD",
+    "ArchiveRule",
+    "Document",
+    "Fields",
+    "Mappings",
+    "TableMapping",
+    "resolved_index",
+    "split_path",
+]
+
+TOMBSTONE_FIELD = "_cdc_tombstone"
+TABLE = "{table}"
+"""What stands for the table's name in an index and in an id."""
+
+
+class Fields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which attributes a document has. Dotted paths reach into maps; a dot of a name itself is written `\\.`."""
+
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    rename: dict[str, str] = {}
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One document that items of the table become."""
+
+    index: str
+    where: dict[str, Any] = {}
+    id: tuple[str, ...] = ()
+    fields: Fields = Fields()
+    transform: str | None = None
+    unless_only: tuple[str, ...] = ()
+    on_remove: Literal["delete", "tombstone", "keep"] = "delete"
+    on_expiry: Literal["delete", "tombstone", "keep"] | None = None
+    routing: str | None = None
+    body: dict[str, Any] = {}
+
+
+class ArchiveRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the archive leaves out of a table's items."""
+
+    exclude: tuple[str, ...] = ()
+
+
+class TableMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A mapping file. `source` is its path, as problems and dead letters name it."""
+
+    table: str
+    documents: tuple[Document, ...] = ()
+    archive: bool | ArchiveRule = True
+    source: str = ""
+
+    @property
+    def is_glob(self) -> bool:
+        """Does it speak for every table whose name fits?"""
+        return any(mark in self.table for mark in "*?[")
+
+    @property
+    def archived(self) -> bool:
+        """Do the table's changes go to the archive?"""
+        return self.archive is not False
+
+
+@dataclass(frozen=True, slots=True)
+class Mappings:
+    """All mapping files of a deployment."""
+
+    files: tuple[TableMapping, ...]
+
+    def find(self, table: str) -> TableMapping | None:
+        """The mapping of `table`: the file that names it, else the one whose glob fits; None if none does.
+
+        Raises:
+            ConfigError: several globs do.
+        """
+        named = [file for file in self.files if file.table == table]
+        fitting = named or [file for file in self.files if file.is_glob and fnmatchcase(table, file.table)]
+        if len(fitting) > 1:
+            sources = " and ".join(file.source for file in fitting)
+            raise ConfigError(
+                f"the globs of {sources} both fit the table {table!r}", remedy=f"Name it in one file: `table: {table}`."
+            )
+        return fitting[0] if fitting else None
+
+    def of(self, table: str) -> TableMapping:
+        """The mapping of `table`, as `find` has it.
+
+        Raises:
+            ConfigError: none names it, or several globs do.
+        """
+        found = self.find(table)
+        if found is None:
+            known = ", ".join(file.table for file in self.files) or "none"
+            raise ConfigError(
+                f"no mapping names the table {table!r} (there are mappings for: {known})",
+                remedy=f"Add a file with `table: {table}` to the mappings, or detach this table's stream.",
+            )
+        return found
+
+
+def resolved_index(index: str, table: str) -> str:
+    """The name of the index for `table`."""
+    return index.replace(TABLE, table.lower())
+
+
+def split_path(text: str) -> tuple[str, ...]:
+    """The attribute names of a dotted path, `\\.` being a dot of a name itself."""
+    return tuple(part.replace("\0", ".") for part in text.replace("\\.", "\0").split("."))

@@ -1,0 +1,173 @@
+"""Change: one INSERT, MODIFY or REMOVE of an item, and what differs between its images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from cdc.errors import ImageMissing
+from cdc.records.attributes import Item, RawItem, decode_item
+from cdc.records.differences import Added, Changed, Difference, Path, Removed, raw_differences
+from cdc.records.sequence import (
+    RecordIdentity,
+    SequenceNumber,
+    Stream,
+    images_digest,
+    keys_digest,
+    version_at,
+    version_in_stream,
+)
+
+__all__ = [
+    "Added",
+    "Change",
+    "Changed",
+    "Difference",
+    "Operation",
+    "Path",
+    "Removed",
+    "StreamView",
+    "Wire",
+    "raw_differences",
+]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Operation(StrEnum):
+    """What happened to the item (Amazon DynamoDB Streams API Reference, "Record": eventName)."""
+
+    INSERT = "INSERT"
+    MODIFY = "MODIFY"
+    REMOVE = "REMOVE"
+
+
+class StreamView(StrEnum):
+    """Which images a stream's records carry (Amazon DynamoDB API Reference, "StreamSpecification")."""
+
+    NEW_AND_OLD_IMAGES = "NEW_AND_OLD_IMAGES"
+    NEW_IMAGE = "NEW_IMAGE"
+    OLD_IMAGE = "OLD_IMAGE"
+    KEYS_ONLY = "KEYS_ONLY"
+
+    @property
+    def has_new_image(self) -> bool:
+        """Do records carry the item as it is after the change?"""
+        return self in (StreamView.NEW_AND_OLD_IMAGES, StreamView.NEW_IMAGE)
+
+    @property
+    def has_old_image(self) -> bool:
+        """Do records carry the item as it was before the change?"""
+        return self in (StreamView.NEW_AND_OLD_IMAGES, StreamView.OLD_IMAGE)
+
+
+class Wire(StrEnum):
+    """The shape in which a record was received: what it takes to read it again."""
+
+    LAMBDA = "lambda"
+    """A record of a Lambda event, or of GetRecords: creation in epoch seconds."""
+    ADAPTER = "adapter"
+    """What the KCL's adapter gives: creation in epoch milliseconds, no ARN of the stream."""
+    KINESIS = "kinesis"
+    """The data of a Kinesis record: neither ARN nor sequence number of the stream are in it."""
+
+
+class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
+    """One change of one item. Built without touching the images: they decode on first use.
+
+    `keys`, `before`, `after` and `differences()` raise `MalformedRecord` when what they decode can't be read.
+    `record` is the record as it was received.
+    """
+
+    operation: Operation
+    stream: Stream
+    sequence: SequenceNumber
+    view: StreamView
+    raw_keys: RawItem
+    raw_before: RawItem | None
+    raw_after: RawItem | None
+    created_micros: int
+    expired: bool = False
+    event_id: str = ""
+    is_coarse: bool = False
+    """Does it rank by a time in milliseconds? Then two changes of an item may be indistinguishable."""
+    record: dict[str, Any] = {}
+    wire: Wire = Wire.LAMBDA
+    """The shape of `record`."""
+    redriven: bool = False
+    """Does it come from a dead letter? Then newer changes of the item may have been seen before it."""
+
+    def __eq__(self, other: object) -> bool:
+        """Is it the same change? How it was received (`record`, `wire`, `redriven`) does not count."""
+        return isinstance(other, Change) and all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    @property
+    def table(self) -> str:
+        """The table's name."""
+        return self.stream.table
+
+    @cached_property
+    def keys(self) -> Item:
+        """The item's key attributes."""
+        return decode_item(self.raw_keys)
+
+    @cached_property
+    def before(self) -> Item | None:
+        """The item before the change; None if there was none, or if the stream's view leaves it out."""
+        return None if self.raw_before is None else decode_item(self.raw_before)
+
+    @cached_property
+    def after(self) -> Item | None:
+        """The item after the change; None if it is gone, or if the stream's view leaves it out."""
+        return None if self.raw_after is None else decode_item(self.raw_after)
+
+    @property
+    def created_at(self) -> datetime:
+        """When the change was made, about (UTC)."""
+        return _EPOCH + timedelta(microseconds=self.created_micros)
+
+    @cached_property
+    def identity(self) -> RecordIdentity:
+        """What makes two deliveries the same change."""
+        digest = keys_digest(self.raw_keys)
+        if self.stream.minute is None:
+            position = str(self.created_micros)
+            if self.is_coarse:  # several changes of an item may share a millisecond: their images tell them apart
+                position += "-" + images_digest(self.raw_before, self.raw_after)
+            return RecordIdentity(self.table, position, digest)
+        return RecordIdentity(self.stream.label, str(self.sequence.value), digest)
+
+    @property
+    def version(self) -> int:
+        """The version of the document that shows this state."""
+        if self.stream.minute is None:
+            return version_at(self.created_micros)
+        return version_in_stream(self.stream.minute, self.sequence.value)
+
+    def differences(self) -> Mapping[Path, Difference]:
+        """What differs between the images, by path; empty if nothing does.
+
+        Numbers are compared by value, sets as sets, lists by index, NULL unlike absent. Equal parts are not decoded.
+
+        Raises:
+            ImageMissing: the stream's view leaves out an image that this change has.
+        """
+        if (self.raw_before is None and self.operation is not Operation.INSERT) or (
+            self.raw_after is None and self.operation is not Operation.REMOVE
+        ):
+            raise ImageMissing(
+                f"the stream of {self.table} has the view {self.view}: there is no old and new image to compare",
+                remedy="Enable the stream with NEW_AND_OLD_IMAGES.",
+            )
+        return raw_differences(self.raw_before or {}, self.raw_after or {})
+
+
+_COMPARED = [name for name in Change.__struct_fields__ if name not in ("record", "wire", "redriven")]

@@ -1,0 +1,88 @@
+"""Bulk requests: their bytes, how they are cut, and what each answer means (OpenSearch documentation, "Bulk")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from cdc.mappings.compiled import Index, Write
+from cdc.outcome import Applied, Deferred, Outcome, Rejected, Superseded
+
+__all__ = ["action_bytes", "chunks", "request_failure", "verdict"]
+
+_MAY_PASS = frozenset(
+    {
+        "index_not_found_exception",
+        "index_closed_exception",
+        "cluster_block_exception",
+        "security_exception",
+        "rejected_execution_exception",
+        "circuit_breaking_exception",
+        "unavailable_shards_exception",
+        "process_cluster_event_timeout_exception",
+        "timeout_exception",
+    }
+)
+"""Error types that say something of the index or the cluster, never of the document."""
+
+
+def action_bytes(write: Write, *, require_alias: bool) -> bytes:
+    """The lines of one operation, each ended by a newline."""
+    about: dict[str, Any] = {
+        "_index": write.index,
+        "_id": write.id,
+        "version": write.version,
+        "version_type": "external_gte",
+    }
+    if write.routing is not None:
+        about["routing"] = write.routing
+    if require_alias:
+        about["require_alias"] = True
+    if isinstance(write, Index):
+        return orjson.dumps({"index": about}) + b"\n" + write.source + b"\n"
+    return orjson.dumps({"delete": about}) + b"\n"
+
+
+def chunks(sizes: Sequence[int], max_bytes: int, max_count: int) -> Iterator[slice]:
+    """Cut operations of these sizes into requests of at most `max_bytes` and `max_count`, never less than one each."""
+    start = total = 0
+    for position, size in enumerate(sizes):
+        if position > start and (total + size > max_bytes or position - start >= max_count):
+            yield slice(start, position)
+            start, total = position, 0
+        total += size
+    if start < len(sizes):
+        yield slice(start, len(sizes))
+
+
+def verdict(item: Mapping[str, Any]) -> Outcome:
+    """What one item of a bulk response means for its operation."""
+    ((action, answer),) = item.items()
+    status = int(answer.get("status", 0))
+    error = answer.get("error")
+    if error is None:
+        if 200 <= status < 300 or (action == "delete" and status == 404):
+            return Applied()  # a delete that finds nothing has still put its version on record
+        return Deferred(f"OpenSearch answered {status} without a reason", 1.0)
+    kind = str(error.get("type", "unknown")) if isinstance(error, Mapping) else "unknown"
+    if status == 409 and kind == "version_conflict_engine_exception":
+        return Superseded()
+    if status in (401, 403, 408, 409, 429) or status >= 500 or kind in _MAY_PASS:
+        return Deferred(f"OpenSearch: {status} {kind}")
+    return Rejected(f"OpenSearch: {status} {kind}", orjson.dumps(error).decode())
+
+
+def request_failure(error: Exception) -> Outcome:
+    """What a failed request as a whole means for all of its operations; `Rejected` only where it may be split.
+
+    `error` is one of opensearch-py's exceptions.
+    """
+    status = getattr(error, "status_code", None)
+    kind = str(getattr(error, "error", "") or type(error).__name__)
+    if status in (400, 413):
+        return Rejected(f"OpenSearch: {status} {kind}" if kind else f"OpenSearch: {status}", str(error))
+    if isinstance(status, int):
+        return Deferred(f"OpenSearch: {status} {kind}")
+    return Deferred(f"OpenSearch is out of reach: {type(error).__name__}")

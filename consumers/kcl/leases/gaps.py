@@ -1,0 +1,113 @@
+"""Gaps: records that are gone before they were read. The process stops and says so, or goes on and keeps a letter."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cdc.dead_letters.letter import DeadLetter
+from cdc.delivery.consumer_state import Running
+from cdc.delivery.dead_lettering import DeadLetterStore
+from cdc.errors import ConsumerFailed
+
+__all__ = ["GAP_SINK", "Gap", "Gaps", "made_at"]
+
+log = logging.getLogger(__name__)
+
+GAP_SINK = "gap"
+"""The sink, and the wire, of letters that stand for records that nobody read."""
+_BORN = re.compile(r"shardId-0*(\d{13})-")
+"""A DynamoDB shard's id says when it was made, in epoch milliseconds (seen, and what the KCL's adapter reads there)."""
+
+
+def made_at(shard: str) -> float | None:
+    """When a DynamoDB shard was made, in seconds since 1970; None if its id does not say."""
+    found = _BORN.match(shard)
+    return int(found[1]) / 1000 if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Records of a shard that can't be read any more, none of them known.
+
+    `after` is the last sequence number that was acknowledged; empty: nothing was. `whole_shard`: the shard itself is
+    gone, else the stream still has what came later.
+    """
+
+    stream: str
+    table: str
+    shard: str
+    after: str
+    whole_shard: bool
+
+    @property
+    def text(self) -> str:
+        """What is missing, since when and until when, as far as that can be known."""
+        what = "the shard is gone" if self.whole_shard else "records were trimmed before they were read"
+        since = f"everything after sequence number {self.after}" if self.after else "everything from its beginning"
+        born = made_at(self.shard)
+        made = f" (made {datetime.fromtimestamp(born, UTC):%Y-%m-%dT%H:%M:%SZ})" if born is not None else ""
+        until = "" if self.whole_shard else ", up to what the stream still keeps"
+        return f"a gap in {self.shard}{made} of {self.stream}: {what}; {since} may be missing{until}"
+
+    def letter(self, now: datetime) -> DeadLetter:
+        """The gap as a dead letter of its own kind."""
+        label = self.stream.rsplit("/", 1)[-1]
+        return DeadLetter(
+            identity=f"gap/{label}/{self.shard}/{self.after or 'beginning'}",
+            table=self.table,
+            sink=GAP_SINK,
+            document="",
+            mapping="",
+            reason="gap: the shard is gone" if self.whole_shard else "gap: records were trimmed before they were read",
+            detail=f"{self.text}. Nothing of it can be redriven: write the table's items anew, or rebuild the index.",
+            kept_at=now.isoformat(),
+            stream=self.stream,
+            operation="",
+            expired=False,
+            version=0,
+            attempts=1,
+            record={"shard": self.shard, "after": self.after, "wholeShard": self.whole_shard},
+            sequence=self.after,
+            wire=GAP_SINK,
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """What is done about gaps. `letters` None: stop at the first; else go on, each kept there. Called by threads of
+    several shards at once."""
+
+    running: Running
+    letters: DeadLetterStore | None
+    now: Callable[[], datetime] = _now
+
+    @property
+    def goes_on(self) -> bool:
+        """Does the consumer go on behind a gap?"""
+        return self.letters is not None
+
+    def found(self, gap: Gap) -> None:
+        """Return when the gap is recorded and reading may go on behind it.
+
+        Raises:
+            ConsumerFailed: it may not; the process has been asked to stop.
+            SinkUnavailable: it could not be recorded: ask again.
+        """
+        if self.letters is None:
+            failure = ConsumerFailed(
+                gap.text,
+                remedy="CDC_ON_GAP=continue goes on behind it and keeps a dead letter that says what is missing; "
+                "rebuild what was made of the table.",
+            )
+            self.running.fail(failure)
+            raise failure
+        self.letters.keep(gap.letter(self.now()))
+        log.error("going on behind a gap, kept as a dead letter: %s", gap.text)

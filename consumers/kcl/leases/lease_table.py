@@ -1,0 +1,132 @@
+"""The lease table: made before the scheduler starts, filled at a first start, looked at for shards that are gone."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+from cdc.errors import ConfigError
+from consumers.kcl.leases.gaps import Gap, Gaps, made_at
+from consumers.kcl.sources.retrieval import Retrieval
+
+__all__ = ["check_shards", "lease_table", "make_leases", "refused", "unclaimed"]
+
+_DENIED = re.compile(r"not authorized to perform: (\S+) on resource: (\S+)")
+_RACED = re.compile(r"still in use|being created|already exists")
+_RACE_SECONDS = 300.0
+_LISTED_AFTER_SECONDS = 6 * 3600.0
+"""A shard that is younger may not be listed yet; the adapter waits as long before it calls a lease garbage."""
+
+
+def lease_table(leases: Any) -> Any:
+    """The LeaseRefresher of the lease table, which is made if it is not there; another worker that starts at the same
+    time may be making it.
+
+    Raises:
+        ConfigError: it does not become active.
+    """
+    refresher = leases.createLeaseRefresher()
+    _made(refresher.createLeaseTableIfNotExists)
+    if not refresher.waitUntilLeaseTableExists(1, 300):
+        raise ConfigError("the lease table does not become active", remedy="Look at it in DynamoDB's console.")
+    _made(refresher.createLeaseOwnerToLeaseKeyIndexIfNotExists)
+    if not refresher.waitUntilLeaseOwnerToLeaseKeyIndexExists(1, 300):
+        raise ConfigError("the lease table's index does not become active", remedy="Look at it in DynamoDB's console.")
+    return refresher
+
+
+def _made(make: Callable[[], Any]) -> None:
+    """The KCL looks whether it is there, and then makes it: in between another may have."""
+    Retrying(
+        retry=retry_if_exception(lambda error: any(map(_RACED.search, _causes(error)))),
+        wait=wait_fixed(1),
+        stop=stop_after_delay(_RACE_SECONDS),
+        reraise=True,
+    )(make)
+
+
+def _causes(error: Any) -> Iterator[str]:
+    """The messages of a Java exception and of what caused it."""
+    while error is not None:
+        yield str((error.getMessage() or "") if hasattr(error, "getMessage") else error)
+        error = error.getCause() if hasattr(error, "getCause") else None
+
+
+def make_leases(refresher: Any, configs: Sequence[Any], sync_manager: Callable[[Any], Any]) -> None:
+    """Make the leases of streams that have none, by the KCL's own calls: the scheduler would wait up to half a minute
+    before it does the same.
+
+    Raises:
+        ConfigError: the shards can't be listed.
+    """
+    for config in configs:
+        if refresher.listLeasesForStream(config.streamIdentifier()).isEmpty():
+            result = sync_manager(config).callShardSyncTask()
+            if result.getException() is not None:
+                raise ConfigError(
+                    f"the shards of {config.streamIdentifier().serialize()} can't be listed: {result.getException()}",
+                    remedy="Allow dynamodb:DescribeStream, GetShardIterator and GetRecords on the stream, or "
+                    "kinesis:ListShards, GetShardIterator and GetRecords.",
+                )
+
+
+def check_shards(
+    refresher: Any, retrieval: Retrieval, follows: Callable[[str], bool], name: Callable[[str], str], gaps: Gaps
+) -> None:
+    """Is every shard still there of which a lease says that it was not read to its end, and what was not read of it?
+    The KCL would delete such a lease, or take the shard for read. Leases of streams that this consumer does not follow
+    are another's.
+
+    Raises:
+        ConsumerFailed: one is gone, and the consumer is to stop then.
+        SinkUnavailable: the gap could not be recorded.
+        ConfigError: AWS can't be asked.
+    """
+    listed: dict[str, Sequence[str] | None] = {}
+    for lease in refresher.listLeases():
+        checkpoint = str(lease.checkpoint().sequenceNumber()) if lease.checkpoint() is not None else ""
+        arn = retrieval.arn(str(lease.streamIdentifier()))
+        if checkpoint == "SHARD_END" or arn is None or not follows(arn):
+            continue
+        if arn not in listed:
+            listed[arn] = retrieval.shards(arn)
+        shards, shard = listed[arn], str(lease.shardId())
+        made = made_at(shard)
+        after = checkpoint if checkpoint.isdecimal() else ""
+        if shards is not None and shard in shards:
+            if after and retrieval.trimmed(arn, shard, after):
+                gaps.found(Gap(arn, name(arn), shard, after, whole_shard=False))
+            continue
+        if shards is not None and made is not None and time.time() - made < _LISTED_AFTER_SECONDS:
+            continue
+        gaps.found(Gap(arn, name(arn), shard, after, whole_shard=True))
+        refresher.deleteLease(lease)  # nothing is left to read: else it would be found at every start
+
+
+def refused(error: Any, application: str) -> ConfigError:
+    """What a Java exception from the lease table means: names action and resource where AWS denied one."""
+    text = str(error)
+    for message in _causes(error):
+        if found := _DENIED.search(message):
+            return ConfigError(
+                f"the lease table can't be used: not allowed to perform {found[1]} on {found[2]}",
+                remedy="Allow dynamodb:CreateTable, DescribeTable, UpdateTable, GetItem, PutItem, UpdateItem, "
+                f"DeleteItem, Query and Scan on the tables whose names begin with {application!r}, and their indices.",
+            )
+        text = message or text
+    return ConfigError(
+        f"the KCL can't use its lease table {application!r}: {text:.300}",
+        remedy="Check AWS_REGION and AWS_ENDPOINT_URL, and that DynamoDB answers.",
+    )
+
+
+def unclaimed(refresher: Any) -> int:
+    """How many shards that are not at their end no worker has a lease of."""
+    return sum(
+        lease.leaseOwner() is None and str(lease.checkpoint().sequenceNumber()) != "SHARD_END"
+        for lease in refresher.listLeases()
+    )

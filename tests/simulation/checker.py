@@ -1,0 +1,303 @@
+"""The checker: what the promise asks of a simulation, looked at from outside of the product.
+
+It reads the simulated servers as they are, decides by a few plain lines of its own what an item's document should be,
+and never asks the product what it did.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from cdc.archive import read_archive
+from cdc.dead_letters.letter import DeadLetter, change_of_letter
+from cdc.delivery.age_limit import DEFERRED_TOO_LONG
+from cdc.mappings.model import TOMBSTONE_FIELD
+from cdc.records.attributes import RawItem
+from cdc.records.change import Change
+from cdc.testing.clock import SimulatedClock
+from cdc.testing.simulated.opensearch import SimulatedOpenSearch
+from cdc.testing.simulated.s3 import SimulatedS3
+from cdc.testing.simulated.table import SimulatedTable, TableWrite
+from tests.simulation.plan import Plan
+
+__all__ = ["ARCHIVE", "INDICES", "LETTERS", "POISON", "Checker"]
+
+ARCHIVE, LETTERS = "archive", "letters"
+INDICES = ("orders", "drafts")
+POISON = "poison"
+"""The attribute of documents that the index refuses."""
+
+_SHOWN = 5
+_OLD_SECONDS = 18 * 3600.0
+
+
+class Checker:
+    """Collects `violations`, one line each."""
+
+    def __init__(
+        self, plan: Plan, clock: SimulatedClock, table: SimulatedTable, server: SimulatedOpenSearch, s3: SimulatedS3
+    ) -> None:
+        self.plan = plan
+        self.violations: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.given_up: set[str] = set()
+        """Identities of changes that went to Lambda's on-failure destination."""
+        self._table = table
+        self._server = server
+        self._s3 = s3
+        self._durable: set[str] = set()
+        self._seen_puts = 0
+        self._revived: set[tuple[str, str]] = set()
+        self._newest: dict[tuple[str, str], int] = {}  # the highest number that a document ever showed
+        self._last_gone: dict[tuple[str, str], float] = {}  # when it was last removed
+        self._writes: dict[str, TableWrite] = {}
+        self._clock = clock
+        self._excused: set[tuple[str, str]] | None = None
+        self._first_tried: dict[str, int] = {}
+        self._newest_tried: dict[tuple[str, str, str], int] = {}
+        server.on_write = self._written
+
+    def violated(self, text: str) -> None:
+        """Note that the promise is broken."""
+        if text not in self.violations:
+            self.violations.append(text)
+
+    # --- while it runs
+
+    def _written(self, index: str, identifier: str, old: Any, new: tuple[int, Any]) -> None:
+        self.counts["writes"] += 1
+        source = new[1]
+        if source is None or TOMBSTONE_FIELD in source:
+            self._last_gone[index, identifier] = self._clock()
+        else:
+            self._newest[index, identifier] = max(self._newest.get((index, identifier), 0), source["n"])
+        highest = self._server.versions_ever.get((index, identifier), -1)
+        if old is not None and new[0] < old[0]:
+            self.violated(f"{index}/{identifier}: version {new[0]} was written over {old[0]}")
+        elif new[0] < highest:
+            self.counts["older states after a forgotten delete"] += 1
+            self._revived.add((index, identifier))
+            if self.plan.on_remove == "tombstone":
+                self.violated(f"{index}/{identifier}: version {new[0]} came after {highest}, in spite of tombstones")
+
+    def tried(self, changes: Iterable[Change], consumer: str) -> None:
+        """Changes reach a consumer's sinks: each item's in the order of its stream, when they first come."""
+        if self.plan.consumer == "kinesis":
+            return  # Kinesis itself is out of order
+        for change in changes:
+            identity = f"{change.identity} of the {consumer}"
+            if identity in self._first_tried:
+                self.counts["replays"] += 1
+                continue
+            place = self._first_tried[identity] = change.sequence.value
+            item = consumer, change.stream.arn, change.identity.digest
+            newest = self._newest_tried.get(item, -1)
+            if place < newest:
+                self.violated(f"{identity} reached the sinks after {newest} of the same item")
+            self._newest_tried[item] = max(newest, place)
+
+    def acknowledged(self, changes: Sequence[Change]) -> None:
+        """Changes are acknowledged: by now they must be durable everywhere."""
+        self._look_at_new_objects()
+        for change in changes:
+            identity = str(change.identity)
+            self.counts["acknowledged"] += 1
+            if identity not in self._durable:
+                self.violated(f"{identity} was acknowledged before it was in the archive")
+            if not self._is_indexed(self._write_of(change)) and not self._has_letter(change):
+                self.violated(f"{identity} was acknowledged before it was in the index")
+
+    def _write_of(self, change: Change) -> TableWrite:
+        history = self._table.history
+        for write in history[len(self._writes) :]:
+            self._writes[self._identity(write) or f"unrecorded {write.place}"] = write
+        return self._writes[str(change.identity)]
+
+    def _is_indexed(self, write: TableWrite) -> bool:
+        """Was its state, or a later one of the item, ever written wherever it belongs?"""
+        if not self.plan.view.has_new_image:
+            return True  # read back from the table: it may be gone there
+        wanted = {}
+        if write.before is not None:
+            wanted[_owner(write.before)] = int(write.before["n"]["N"]) + 1
+        if write.after is not None:
+            wanted[_owner(write.after)] = int(write.after["n"]["N"])
+        return all(self._was_written(index, write, number) for index, number in wanted.items())
+
+    def _was_written(self, index: str, write: TableWrite, number: int) -> bool:
+        place = f"{index}-v1", _identifier(write.keys)
+        return self._newest.get(place, 0) >= number or self._last_gone.get(place, -1.0) >= write.micros // 1_000_000
+
+    def _has_letter(self, change: Change) -> bool:
+        name = str(change.identity).replace("/", "_").replace(":", "")
+        return any(name in key for key in self.letters)
+
+    @property
+    def letters(self) -> list[str]:
+        """The keys of all dead letters."""
+        return [stored.key for stored in self._s3.objects.values() if stored.bucket == LETTERS]
+
+    def _look_at_new_objects(self) -> None:
+        for _, key in self._s3.puts[self._seen_puts :]:
+            stored = next((one for one in self._s3.objects.values() if one.bucket == ARCHIVE and one.key == key), None)
+            if stored is not None:
+                self._durable.update(line["Metadata"]["Identity"]["S"] for line in _lines(stored.body))
+        self._seen_puts = len(self._s3.puts)
+
+    # --- at the end
+
+    def archive_is_complete(self, *, allow_overlap: bool) -> None:
+        """Every recorded change is read from the archive exactly once, as it was."""
+        read = list(read_archive(self._s3, ARCHIVE, "cdc"))  # type: ignore[arg-type]
+        counts = Counter(one.identity for one in read)
+        made = {self._identity(write): write for write in self._recorded()}
+        for one in read:
+            if one.identity in made and not self._is_whole(one.document, made[one.identity]):
+                self.violated(f"{one.identity} is archived otherwise than it was")
+        wanted = made.keys() - self.given_up
+        self._say("is not in the archive", wanted - counts.keys())
+        self._say("is read from the archive, though nobody made it", counts.keys() - wanted - self.given_up)
+        self._say("is read more than once from the archive", (name for name, count in counts.items() if count > 1))
+        raw = Counter(
+            line["Metadata"]["Identity"]["S"]
+            for stored in self._s3.objects.values()
+            if stored.bucket == ARCHIVE
+            for line in _lines(stored.body)
+        )
+        firsts = Counter(
+            _record(_lines(stored.body)[0]) for stored in self._s3.objects.values() if stored.bucket == ARCHIVE
+        )
+        self._say("begins two objects", (name for name, count in firsts.items() if count > 1))
+        twice = [name for name, count in raw.items() if count > 1]
+        self.counts["archived"] = len(counts)
+        self.counts["archived twice"] = len(twice)
+        if not allow_overlap:
+            self._say("is in two objects, though nothing was interrupted", twice)
+
+    def _is_whole(self, line: Mapping[str, Any], write: TableWrite) -> bool:
+        view = self.plan.view
+        return (
+            line["Keys"] == write.keys
+            and line.get("OldImage") == (write.before if view.has_old_image else None)
+            and line.get("NewImage") == (write.after if view.has_new_image else None)
+        )
+
+    def letters_are_whole(self) -> None:
+        """Every dead letter holds its record as it was; none is of a good record that was still young."""
+        made = {self._identity(write): write for write in self._recorded()}
+        for stored in [one for one in self._s3.objects.values() if one.bucket == LETTERS]:
+            letter = DeadLetter.from_json(stored.body)
+            write, change = made[letter.identity], change_of_letter(letter)
+            images = {"Keys": change.raw_keys, "OldImage": change.raw_before, "NewImage": change.raw_after}
+            if not self._is_whole(images, write):
+                self.violated(f"{letter.identity}: its dead letter holds another record")
+            age_seconds = datetime.fromisoformat(letter.kept_at).timestamp() - write.micros / 1e6
+            if POISON not in (write.after or {}) and age_seconds < _OLD_SECONDS:
+                self.violated(f"{letter.identity} is a dead letter, and it was good and young: {letter.reason}")
+
+    def deferred_too_long(self) -> list[Change]:
+        """The changes of dead letters of records that were good, and could not be written in time."""
+        letters = [DeadLetter.from_json(one.body) for one in self._s3.objects.values() if one.bucket == LETTERS]
+        return [change_of_letter(letter) for letter in letters if letter.reason.startswith(DEFERRED_TOO_LONG)]
+
+    def poisoned(self) -> list[RawItem]:
+        """The keys of items that ever had a document that is refused."""
+        return [write.keys for write in self._table.history if write.after is not None and POISON in write.after]
+
+    def index_is_right(self, *, refused: bool, except_for: Sequence[RawItem] = ()) -> None:
+        """Every item's document is as the table has it. `refused`: poison is not in the index, but the state before.
+
+        `except_for`: items that wait for a redrive.
+        """
+        waiting = {_identifier(keys) for keys in except_for}
+        excused: set[tuple[str, str]] = set()
+        wanted = self._wanted(refused=refused)
+        found: dict[tuple[str, str], Any] = {}
+        for index in INDICES:
+            for identifier, (_, source) in self._server.documents(index).items():
+                if TOMBSTONE_FIELD not in source:
+                    found[index, identifier] = source
+        for place in sorted(wanted.keys() | found.keys()):
+            if wanted.get(place) == found.get(place) or place[1] in waiting:
+                continue
+            if place not in wanted and self._may_be_revived(place):
+                excused.add(place)
+                self.counts["deleted items brought back by a stray writer"] += 1
+                continue
+            self.violated(f"{'/'.join(place)}: the index holds {found.get(place)}, it should be {wanted.get(place)}")
+
+        if self._excused is None:
+            self._excused = excused  # what comes back after this look is a fault of whoever wrote it
+
+    def _may_be_revived(self, place: tuple[str, str]) -> bool:
+        """The one limit that is OpenSearch's own: see docs/guarantees.md."""
+        if self.plan.on_remove != "delete" or (f"{place[0]}-v1", place[1]) not in self._revived:
+            return False
+        return self._excused is None or place in self._excused
+
+    def _wanted(self, *, refused: bool) -> dict[tuple[str, str], Any]:
+        wanted: dict[tuple[str, str], Any] = {}
+        for write in self._recorded():
+            identifier = _identifier(write.keys)
+            owner = None if write.after is None else _owner(write.after)
+            document = None if write.after is None else _document(write.after)
+            for index in INDICES:
+                if index == owner:
+                    if not (refused and document is not None and POISON in document):
+                        wanted[index, identifier] = document
+                elif self._leaves(write, index):
+                    wanted.pop((index, identifier), None)
+        return wanted
+
+    def _leaves(self, write: TableWrite, index: str) -> bool:
+        """Does its record tell that the item was there? Of what a dropped table left behind, none does."""
+        if write.before is None:
+            return False
+        return not self.plan.view.has_old_image or _owner(write.before) == index
+
+    def _recorded(self) -> list[TableWrite]:
+        return [write for write in self._table.history if write.identity or self.plan.consumer == "kinesis"]
+
+    def _identity(self, write: TableWrite) -> str:
+        return write.kinesis_identity if self.plan.consumer == "kinesis" else write.identity
+
+    def _say(self, what: str, identities: Iterable[str]) -> None:
+        for identity in sorted(identities)[:_SHOWN]:
+            self.violated(f"{identity} {what}")
+
+
+def _identifier(keys: Mapping[str, Any]) -> str:
+    return "|".join(keys[name]["S"] for name in sorted(keys))
+
+
+def _owner(image: Mapping[str, Any]) -> str:
+    return "drafts" if image.get("status") == {"S": "draft"} else "orders"
+
+
+def _document(image: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in image.items()}
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    ((tag, content),) = value.items()
+    match tag:
+        case "N":
+            return int(content) if content.lstrip("-").isdigit() else Decimal(content)
+        case "SS":
+            return sorted(content)
+    return content
+
+
+def _record(line: Any) -> str:
+    """A delivery, of which Kinesis may make several of one change."""
+    return f"{line['Metadata']['Identity']['S']} at {line['Metadata']['SequenceNumber']['S']}"
+
+
+def _lines(body: bytes) -> list[Any]:
+    return [json.loads(line) for line in gzip.decompress(body).splitlines()]

@@ -1,0 +1,99 @@
+"""Plans: what happens in a simulation, drawn from a seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from cdc.records.change import StreamView
+
+__all__ = ["Consumer", "Event", "Plan", "draw_plan"]
+
+Consumer = Literal["lambda", "kcl", "lambda and kcl", "kinesis"]
+
+_ITEMS = 5
+_EVENTS = (40, 110)
+_WEIGHTS = {
+    "put": 34.0,
+    "burst": 3.0,
+    "delete": 8.0,
+    "expire": 2.0,
+    "turns": 34.0,
+    "wait": 5.0,
+    "split": 2.0,
+    "roll": 2.0,
+    "merge": 1.0,
+    "new stream": 1.0,
+    "new table": 0.4,
+    "restart": 1.0,
+    "hide alias": 2.0,
+    "block": 1.0,
+    "crash": 2.0,
+    "freeze": 2.0,
+    "hand over": 1.5,
+    "new worker": 1.0,
+    "outage": 0.15,
+    "backlog": 0.04,
+}
+_WITHOUT_TABLE_READS = frozenset({"new table"})
+"""What can't be told from the stream alone where images are read back from the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happens. `item` is the place of an item, or of whatever the kind is about; `amount` its size."""
+
+    kind: str
+    item: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A simulation that can be repeated: the same plan, the same run."""
+
+    seed: int
+    consumer: Consumer
+    view: StreamView
+    on_remove: Literal["delete", "tombstone"]
+    fault_rate: float
+    disturbance: float
+    """How likely a process is disturbed (killed, frozen, given up on) at each of its requests."""
+    poison: bool
+    """Are there documents that OpenSearch refuses for ever?"""
+    shards: int
+    events: tuple[Event, ...]
+
+    def with_events(self, places: list[int] | tuple[int, ...]) -> Plan:
+        """The same with the events at these places only."""
+        return replace(self, events=tuple(self.events[place] for place in places))
+
+
+def draw_plan(seed: int) -> Plan:
+    """The plan of a seed."""
+    chance = random.Random(f"plan {seed}")  # noqa: S311  (not a secret)
+    consumers: list[Consumer] = ["lambda", "kcl", "lambda and kcl", "kinesis"]
+    consumer = chance.choices(consumers, [3, 5, 2, 2])[0]
+    view = chance.choices(list(StreamView), [5 if view is StreamView.NEW_AND_OLD_IMAGES else 1 for view in StreamView])[
+        0
+    ]
+    if consumer == "kinesis":
+        view = StreamView.NEW_AND_OLD_IMAGES  # all that there is
+    weights = dict(_WEIGHTS)
+    if not view.has_new_image:
+        weights.update(dict.fromkeys(_WITHOUT_TABLE_READS, 0.0))
+    if consumer == "kinesis":
+        weights.update({"new stream": 0.0, "new table": 0.0})
+    kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(*_EVENTS))
+    return Plan(
+        seed=seed,
+        consumer=consumer,
+        view=view,
+        on_remove=chance.choice(["delete", "tombstone"]),
+        fault_rate=chance.choice([0.0, 0.05, 0.15, 0.3]),
+        disturbance=chance.choice([0.0, 0.02, 0.08]),
+        poison=view.has_new_image and chance.random() < 0.3,
+        shards=chance.choice([1, 1, 2]),
+        events=tuple(Event(kind, chance.randrange(_ITEMS), chance.randint(1, 12)) for kind in kinds),
+    )
