@@ -18,12 +18,16 @@ _HEAD = """\
 
 # docker-compose.yml's own: ports on this machine, the demo
 #OPENSEARCH_PORT=9200
+# DynamoDB and its streams; then the rest of AWS, with LocalStack or without.
+#ENGINE_PORT=4567
 #LOCALSTACK_PORT=4566
 #PROMETHEUS_PORT=9090
 #GRAFANA_PORT=3000
 #TRAFFIC_SECONDS=60
-# What the index holds of a table that LocalStack has forgotten is removed, unless this is set.
+# What the index holds of a table that the engine has forgotten is removed, unless this is set.
 #KEEP_OLD_DOCUMENTS=
+# Every command without LocalStack, as if each said `--profile engine`.
+#COMPOSE_PROFILES=engine
 """
 
 

@@ -1,8 +1,8 @@
 """`python -m local.compose.init`: the demo's table, buckets and queue, made where they are missing.
 
-LocalStack keeps nothing when it is taken down, OpenSearch keeps the index. So where the table is missing, what the
-index holds of an earlier one is said, and removed unless `KEEP_OLD_DOCUMENTS` is set: no change of the new table would
-ever take it out.
+The servers of AWS keep nothing when they are taken down, OpenSearch keeps the index. So where the table is missing,
+what the index holds of an earlier one is said, and removed unless `KEEP_OLD_DOCUMENTS` is set: no change of the new
+table would ever take it out.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ __all__ = ["BUCKETS", "QUEUE", "OldIndex", "make_bucket", "old_indices", "set_up
 
 BUCKETS = ("lake", "dead-letters")
 QUEUE = "dead-letters"
+
+_REMEDY = "start it first by `docker compose up`, or without LocalStack by `docker compose --profile engine up`"
 
 
 class OldIndex:
@@ -115,7 +117,7 @@ def _items() -> list[dict[str, Any]]:
 def main() -> int:
     """Set up what is missing; 1, with a line, if a server does not do as asked."""
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
     opensearch, keep = os.environ["OPENSEARCH"], bool(os.environ.get("KEEP_OLD_DOCUMENTS"))
     try:
@@ -123,6 +125,9 @@ def main() -> int:
             make_bucket(boto3.client("s3"), name)
         make_queue(boto3.client("sqs"), QUEUE)
         set_up_table(boto3.client("dynamodb"), opensearch, keep=keep)
+    except EndpointConnectionError as error:
+        print(f"error: {error}: {_REMEDY}", file=sys.stderr)
+        return 1
     except (BotoCoreError, ClientError, urllib.error.URLError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

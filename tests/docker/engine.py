@@ -6,18 +6,23 @@ import json
 import os
 import subprocess
 import time
+import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from local.compose.init import ask
+from local.demo.judge import Verdict, judge, read_stream
+from local.demo.traffic import TABLE
 from local.process import free_port
 
-__all__ = ["IMAGE", "Composed", "composed", "docker", "until"]
+__all__ = ["ENGINE_IMAGE", "IMAGE", "Composed", "composed", "docker", "until"]
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "dynamodb-cdc"
+ENGINE_IMAGE = "dynamodb-cdc-engine"
 
 
 def docker(*arguments: str, environment: dict[str, str] | None = None, timeout: float = 600) -> str:
@@ -58,7 +63,9 @@ class Composed:
     """The compose file as a project of its own."""
 
     project: str
+    profiles: tuple[str, ...] = ()
     opensearch_port: int = field(default_factory=free_port)
+    engine_port: int = field(default_factory=free_port)
     localstack_port: int = field(default_factory=free_port)
     traffic_seconds: int = 12
 
@@ -66,9 +73,51 @@ class Composed:
     def opensearch(self) -> str:
         return f"http://127.0.0.1:{self.opensearch_port}"
 
-    @property
-    def localstack(self) -> str:
-        return f"http://127.0.0.1:{self.localstack_port}"
+    def aws(self, service: str) -> Any:
+        """A boto3 client of the project's AWS."""
+        import boto3
+
+        tables = service in {"dynamodb", "dynamodbstreams"}
+        client: Any = boto3.client
+        return client(
+            service,
+            endpoint_url=f"http://127.0.0.1:{self.engine_port if tables else self.localstack_port}",
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def found(self) -> int:
+        """How many orders can be searched."""
+        try:
+            return int(ask(self.opensearch, "/orders/_search?size=0")["hits"]["total"]["value"])
+        except (urllib.error.URLError, OSError):
+            return 0
+
+    def judged(self) -> Verdict:
+        """The whole table beside the index, and the whole stream beside the archive."""
+        streams = self.aws("dynamodbstreams")
+        (stream,) = streams.list_streams(TableName=TABLE)["Streams"]
+        return judge(
+            self.aws("dynamodb"),
+            self.aws("s3"),
+            table=TABLE,
+            records=read_stream(streams, stream["StreamArn"]),
+            opensearch_url=self.opensearch,
+            bucket="lake",
+        )
+
+    def await_equal(self, seconds: float = 120) -> Verdict:
+        """The first good verdict."""
+        last = Verdict()
+
+        def equal() -> bool:
+            nonlocal last
+            last = self.judged()
+            return last.is_good
+
+        until(equal, seconds, lambda: f"{last}\n{self.logs('consumer')[-4000:]}")
+        return last
 
     def __call__(self, *arguments: str, timeout: float = 600) -> str:
         """Run `docker compose …`; what it prints."""
@@ -79,10 +128,12 @@ class Composed:
             self.project,
             "--env-file",
             os.devnull,
+            *(option for profile in self.profiles for option in ("--profile", profile)),
             *arguments,
             environment={
                 **kept,
                 "OPENSEARCH_PORT": str(self.opensearch_port),
+                "ENGINE_PORT": str(self.engine_port),
                 "LOCALSTACK_PORT": str(self.localstack_port),
                 "TRAFFIC_SECONDS": str(self.traffic_seconds),
             },
@@ -100,9 +151,9 @@ class Composed:
 
 
 @contextmanager
-def composed(project: str) -> Iterator[Composed]:
-    """The image, built; what is started of the project is taken down with its volumes."""
-    system = Composed(project)
+def composed(project: str, *profiles: str) -> Iterator[Composed]:
+    """The images, built; what is started of the project is taken down with its volumes."""
+    system = Composed(project, profiles)
     system("build")
     try:
         yield system

@@ -1,4 +1,4 @@
-"""What `deploy/consumer` and `docker-compose.yml` say is accepted by its schemas, and fits the product."""
+"""What `deploy` and `docker-compose.yml` say is accepted by its schemas, and fits the product."""
 
 from __future__ import annotations
 
@@ -240,16 +240,53 @@ def test_the_lease_tables_are_the_application_s_and_its_companions_and_no_others
 
 def test_images_are_pinned_and_ports_are_on_the_loopback_address() -> None:
     for name, service in compose()["services"].items():
-        assert re.search(r"^dynamodb-cdc$|:v?\d+\.\d+\.\d+$", service["image"]), name
+        assert re.search(r"^dynamodb-cdc(-engine)?$|:v?\d+\.\d+\.\d+$", service["image"]), name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
 
 
 def test_the_servers_are_waited_for_until_they_are_healthy() -> None:
     services = compose()["services"]
-    for server in ("localstack", "opensearch"):
-        assert services[server]["healthcheck"]["test"]
-        assert services["consumer"]["depends_on"][server] == {"condition": "service_healthy"}
-    assert services["consumer"]["depends_on"]["init"] == {"condition": "service_completed_successfully"}
+    consumer = services["consumer"]["depends_on"]
+    assert consumer.pop("init") == {"condition": "service_completed_successfully"}
+    assert consumer == services["init"]["depends_on"]
+    assert {server: needed.get("required", True) for server, needed in consumer.items()} == {
+        "engine": True,
+        "localstack": False,
+        "engine-rest": False,
+        "opensearch": True,
+    }
+    assert {needed["condition"] for needed in consumer.values()} == {"service_healthy"}
+    assert all(services[server]["healthcheck"]["interval"] for server in consumer)
+
+
+def test_one_server_of_the_two_has_the_rest_of_aws_under_the_same_names() -> None:
+    services = compose()["services"]
+    localstack, engine = services["localstack"], services["engine-rest"]
+    assert "" in localstack["profiles"]  # where none is named
+    assert engine["profiles"] == ["engine"]
+    assert localstack["networks"] == engine["networks"]
+    assert localstack["ports"] == engine["ports"]
+
+
+@pytest.mark.parametrize("service", ["init", "consumer", "traffic"])
+def test_the_tables_are_the_engine_s_and_localstack_serves_none(service: str) -> None:
+    services = compose()["services"]
+    engine, environment = "http://engine:4566", services[service]["environment"]
+    assert environment["AWS_ENDPOINT_URL_DYNAMODB"] == environment["AWS_ENDPOINT_URL_DYNAMODB_STREAMS"] == engine
+    served = services["localstack"]["environment"]["SERVICES"].split(",")
+    assert {"s3", "sqs", "kinesis", "sts"} <= set(served)
+    assert not [name for name in served if name.startswith("dynamodb")]
+
+
+def test_compose_has_no_word_of_another_dynamodb() -> None:
+    assert not re.search(
+        "dynamodb[ _-]?local", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"), re.IGNORECASE
+    )
+
+
+def test_compose_says_what_localstack_s_licence_and_token_mean() -> None:
+    (head, *_) = (ROOT / "docker-compose.yml").read_text(encoding="utf-8").split("\nname:")
+    assert all(word in head for word in ("4.14", "Apache-2.0", "LOCALSTACK_AUTH_TOKEN", "--profile engine up"))
 
 
 def test_the_consumer_can_be_scaled() -> None:
@@ -277,6 +314,15 @@ def test_the_image_s_base_is_pinned_and_its_health_is_asked_where_it_answers() -
     (port,) = re.findall(r"CDC_HTTP_PORT=(\d+)", text)
     assert f"EXPOSE {port}\n" in text
     assert set(re.findall(r"\b(CDC_[A-Z_]+)=", text)) <= KNOWN
+
+
+def test_the_engine_s_image_has_the_same_base_and_its_requirements_by_their_hashes() -> None:
+    text = (ROOT / "deploy" / "engine" / "Dockerfile").read_text(encoding="utf-8")
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+    assert "ARG BASE=python:3.13-slim-trixie\n" in text
+    assert "--require-hashes -r /engine.txt" in text
+    (port,) = re.findall(r"GATEWAY_PORT=(\d+)", text)
+    assert f"EXPOSE {port}\n" in text
 
 
 def _capitalized(value: Any) -> Any:
