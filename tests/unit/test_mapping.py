@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,14 +164,17 @@ def test_a_document_that_cannot_be_made_stops_no_other() -> None:
         ("tabel: shop", "tabel: unknown field; did you mean table?"),
         ("table: shop\ndocuments: [{indx: a}]", "documents[0].indx: unknown field; did you mean index?"),
         ("table: shop\ndocuments: [{where: {}}]", "documents[0].index: is missing"),
-        ("table: 5", "table: Expected `str`, got `int`"),
-        ("table: shop\ntable: b", "line 2: the key 'table' is there twice"),
-        ("table: [", "line"),
-        ("- a", "the file: is a map of fields, not a list"),
+        ("table: 5", "table: is a text, not the number 5; put it in quotes"),
+        ("table: shop\ntable: b", "m.yml:2: the key 'table' is there twice"),
+        ("table: [", "m.yml:1: expected the node content"),
+        ("- a", "the file: is a map of table, documents and archive, not a list"),
         ("table: shop\ndocuments: [{index: Orders}]", "index: 'Orders' is no name that OpenSearch takes"),
         ("table: shop\ndocuments: [{index: a, where: {sk: x}}]", "where.sk: is a list of values"),
         ("table: shop\ndocuments: [{index: a, where: {sk: [{starts: x}]}}]", "unknown test 'starts'"),
-        ("table: shop\ndocuments: [{index: a, on_remove: drop}]", "documents[0].on_remove: Invalid enum value 'drop'"),
+        (
+            "table: shop\ndocuments: [{index: a, on_remove: drop}]",
+            "documents[0].on_remove: 'drop' is none of delete, keep, tombstone",
+        ),
         ("table: 'prod-*'\ndocuments: [{index: a}]", "several tables would write the same documents"),
         ("table: shop\ndocuments: [{index: a}, {index: a, id: [pk]}]", "documents[1].id: differs from documents[0]"),
         ("table: Shop\ndocuments: [{index: '{table}-o'}, {index: shop-o, id: [pk]}]", "documents[1].id: differs from"),
@@ -184,7 +188,7 @@ def test_a_document_that_cannot_be_made_stops_no_other() -> None:
 def test_a_fault_names_file_and_field(text: str, problem: str) -> None:
     with pytest.raises(MappingError) as caught:
         parse_mapping(text, source="m.yml")
-    assert any(found.startswith("m.yml: ") and problem in found for found in caught.value.problems)
+    assert any(re.match(r"m\.yml(:\d+)?: ", found) and problem in found for found in caught.value.problems)
 
 
 def test_every_fault_of_every_file_is_named_at_once(tmp_path: Path) -> None:

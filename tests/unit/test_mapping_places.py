@@ -62,7 +62,7 @@ def test_files_and_objects_are_one_deployment(tmp_path: Path) -> None:
     s3 = bucket(shop_yml=SHOP)
     assert tables(f"{tmp_path}:s3://b/shop.yml", s3) == ["users", "shop"]
     (tmp_path / "a.yml").write_text(SHOP)
-    with pytest.raises(MappingError, match=r"s3://b/shop.yml: table: 'shop' has a mapping in .*a.yml already"):
+    with pytest.raises(MappingError, match=r"s3://b/shop.yml:1: table: 'shop' has a mapping in .*a.yml already"):
         tables(f"{tmp_path}:s3://b/shop.yml", s3)
 
 
@@ -70,7 +70,7 @@ def test_a_file_from_s3_cannot_name_code() -> None:
     with pytest.raises(MappingError) as caught:
         tables("s3://b/m/", bucket(m__shop_yml=WITH_CODE))
     assert caught.value.problems == (
-        "s3://b/m/shop.yml: documents[0].transform: a file from S3 can't name code; take it out, or put the file and "
+        "s3://b/m/shop.yml:2: documents[0].transform: a file from S3 can't name code; take it out, or put the file and "
         "its module into the package",
     )
 
@@ -84,8 +84,8 @@ def test_faults_of_all_places_are_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "bad.yml").write_text("tabel: x")
     with pytest.raises(MappingError) as caught:
         tables(f"{tmp_path}:s3://b/m/", bucket(m__shop_yml="table: shop\ndocuments: [{indx: a}]"))
-    assert any(problem.startswith(f"{tmp_path}/bad.yml: ") for problem in caught.value.problems)
-    assert any(problem.startswith("s3://b/m/shop.yml: ") for problem in caught.value.problems)
+    assert any(problem.startswith(f"{tmp_path}/bad.yml:1: ") for problem in caught.value.problems)
+    assert any(problem.startswith("s3://b/m/shop.yml:2: ") for problem in caught.value.problems)
 
 
 def test_what_is_not_there_is_named() -> None:
