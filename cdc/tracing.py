@@ -36,7 +36,7 @@ def opentelemetry_spans(provider: Any = None) -> Spans:
     except ImportError as error:
         raise ConfigError(
             "CDC_TRACING is on, and OpenTelemetry's API is not installed",
-            remedy="pip install 'dynamodb-cdc[tracing]', or set CDC_TRACING=false.",
+            remedy="In a checkout: pip install '.[tracing]', or set CDC_TRACING=false.",
         ) from error
     tracer = get_tracer(SCOPE, tracer_provider=provider)
 

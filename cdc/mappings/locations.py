@@ -56,7 +56,7 @@ def load_places(setting: str, s3: Callable[[], S3Client]) -> Mappings:
         missing = any(problem.endswith(NO_SUCH_PLACE) for problem in problems)
         raise MappingError(
             tuple(problems),
-            remedy="CDC_MAPPINGS says where the mapping files are; `none`: there are none." if missing else "",
+            remedy=_MISSING if missing else "",
         )
     return Mappings(tuple(file.mapping for file in files))
 

@@ -23,6 +23,7 @@ from cdc.delivery.dead_lettering import Announcing, S3DeadLetters
 from cdc.duration import seconds
 from cdc.errors import CdcError, ConfigError
 from cdc.outcome import Superseded
+from consumers.cli.groups import command_group
 from consumers.cli.letter_summary import LetterFacts, counts_by_reason, facts_of, print_counts
 from consumers.settings import Settings, load_settings
 
@@ -31,9 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["dead_letters_app"]
 
-dead_letters_app = typer.Typer(
-    help="See records that were rejected, and redrive or discard them.", no_args_is_help=True, add_completion=False
-)
+dead_letters_app = command_group("See records that were rejected, and redrive or discard them.")
 
 _TOGETHER = 50
 _TOGETHER_SECONDS = 30.0
@@ -258,10 +257,8 @@ def _store() -> tuple[Settings, S3DeadLetters]:
 
 def _redriver(settings: Settings, functions: str | None, *, from_letter: bool) -> Redriver:
     from consumers.failure_records import redriver
-    from consumers.logs import configure_logging
     from consumers.pipelines import wire
 
-    configure_logging("WARNING")
     return redriver(wire(settings, functions=_functions(functions) if functions else None), from_letter=from_letter)
 
 

@@ -11,18 +11,12 @@ import typer
 
 from cdc.duration import seconds
 from cdc.errors import ConfigError
+from consumers.cli.groups import command_group
 from consumers.settings import Settings, load_settings
 
 __all__ = ["tombstones_app"]
 
-tombstones_app = typer.Typer(
-    help="Remove tombstones that no stream can need any more.", no_args_is_help=True, add_completion=False
-)
-
-
-@tombstones_app.callback()
-def _tombstones() -> None:
-    """Keep `purge` a command of its own."""
+tombstones_app = command_group("Remove tombstones that no stream can need any more.")
 
 
 @tombstones_app.command("purge", epilog="Example: cdc tombstones purge --older-than 25h")

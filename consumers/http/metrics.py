@@ -23,7 +23,7 @@ try:
     from prometheus_client.core import GaugeMetricFamily
     from prometheus_client.registry import Collector
 except ImportError as error:
-    raise ConfigError(f"{error.name} is not installed", remedy="pip install 'dynamodb-cdc[service]'") from error
+    raise ConfigError(f"{error.name} is not installed", remedy="In a checkout: pip install '.[service]'") from error
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

@@ -291,7 +291,7 @@ def test_a_host_that_is_none_is_one_clear_error() -> None:
         pass
 
 
-@pytest.mark.parametrize(("port", "expected"), [("", "none"), ("9464", "pip install 'dynamodb-cdc[service]'")])
+@pytest.mark.parametrize(("port", "expected"), [("", "none"), ("9464", "pip install '.[service]'")])
 @pytest.mark.parametrize("missing", ["prometheus_client", "starlette", "uvicorn"])
 def test_the_extra_is_needed_only_where_a_port_is_set(port: str, expected: str, missing: str) -> None:
     code = f"""
