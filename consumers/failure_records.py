@@ -21,11 +21,26 @@ from consumers.aws_lambda.on_failure import StreamReader, read_on_failure, redri
 from consumers.aws_lambda.stream_reader import Streams
 from consumers.pipelines import Wiring
 
-__all__ = ["FailureFiles", "FailureObjects", "FailureRecords", "OwnTables", "redrive_failure", "redriver", "streams"]
+__all__ = [
+    "FailureFiles",
+    "FailureObjects",
+    "FailureRecords",
+    "OwnTables",
+    "no_bucket",
+    "redrive_failure",
+    "redriver",
+    "streams",
+]
 
 log = logging.getLogger(__name__)
 
-NO_BUCKET = "Set CDC_DEAD_LETTER_BUCKET to the bucket of the consumer."
+
+def no_bucket() -> ConfigError:
+    """The error of a deployment without a bucket for dead letters."""
+    return ConfigError(
+        "no dead-letter bucket is configured",
+        remedy="Set CDC_DEAD_LETTER_BUCKET to the bucket where the consumer keeps its dead letters.",
+    )
 
 
 def redriver(wiring: Wiring, *, from_letter: bool = False) -> Redriver:
@@ -36,7 +51,7 @@ def redriver(wiring: Wiring, *, from_letter: bool = False) -> Redriver:
     """
     kept = wiring.dead_letters
     if kept is None:
-        raise ConfigError("there are no dead letters", remedy=NO_BUCKET)
+        raise no_bucket()
     return Redriver(
         destinations=_Destinations(wiring),
         items=wiring.items,

@@ -45,10 +45,14 @@ class Redriven:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The letter stays. `reason` is safe to log and says what to do next; `may_pass`: the same again may succeed."""
+    """The letter stays. `reason` is safe to log and says what to do next; `may_pass`: the same again may succeed.
+
+    `rejected` is the new rejection, where that is why; its detail may quote the item.
+    """
 
     reason: str
     may_pass: bool = False
+    rejected: Rejected | None = None
 
 
 Result = Redriven | Superseded | Kept
@@ -128,7 +132,7 @@ class Redriver:
                 return Kept(f"{outcome.cause}: try again later", may_pass=True)
             case Rejected():
                 self._rewrite(letter, outcome)
-                return Kept(f"rejected again: {outcome.cause}: `cdc dead-letters show` has the detail")
+                return Kept(f"rejected again: {outcome.cause}", rejected=outcome)
             case Skipped() if letter.sink not in (INDEX_SINK, UNREADABLE_SINK):
                 return Kept(f"{outcome.cause}: discard the letter if that is meant")
         try:

@@ -24,7 +24,7 @@ from cdc.duration import seconds
 from cdc.errors import CdcError, ConfigError
 from cdc.outcome import Superseded
 from consumers.cli.groups import command_group
-from consumers.cli.letter_summary import LetterFacts, counts_by_reason, facts_of, print_counts
+from consumers.cli.letter_summary import LetterFacts, counts_by_reason, facts_of, kept_lines, print_counts
 from consumers.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _report(results: Iterator[tuple[str, Result]], total: int, *, as_json: bool)
     from rich.progress import Progress
 
     counts: Counter[str] = Counter(redriven=0, superseded=0, kept=0)
-    kept: list[dict[str, str]] = []
+    kept: list[tuple[str, Kept]] = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("redriving", total=total)
@@ -217,20 +217,19 @@ def _report(results: Iterator[tuple[str, Result]], total: int, *, as_json: bool)
             match result:
                 case Kept():
                     counts["kept"] += 1
-                    kept.append({"key": key, "reason": result.reason})
+                    kept.append((key, result))
                 case Superseded():
                     counts["superseded"] += 1
                 case _:
                     counts["redriven"] += 1
     if as_json:
-        print(json.dumps({**counts, "letters_kept": kept}, indent=2))
+        entries = [{"key": key, "reason": result.reason} for key, result in kept]
+        print(json.dumps({**counts, "letters_kept": entries}, indent=2))
     else:
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
-        for entry in kept:
-            print(f"kept: {entry['key']}\n  {entry['reason']}", file=sys.stderr)
+        for line in kept_lines(kept):
+            print(line, file=sys.stderr)
     if kept:
-        if not as_json:
-            print("  → mend what the reasons say, then redrive again, or discard what is not wanted", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -245,13 +244,13 @@ def _print_plan(found: Sequence[LetterFacts], *, as_json: bool) -> None:
 
 
 def _store() -> tuple[Settings, S3DeadLetters]:
-    from consumers.failure_records import NO_BUCKET
+    from consumers.failure_records import no_bucket
     from consumers.pipelines import dead_letters
 
     settings = load_settings(os.environ)
     store = dead_letters(settings)
     if store is None:
-        raise ConfigError("there are no dead letters", remedy=NO_BUCKET)
+        raise no_bucket()
     return settings, store.store if isinstance(store, Announcing) else store
 
 

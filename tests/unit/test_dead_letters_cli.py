@@ -186,7 +186,14 @@ def test_without_a_bucket_it_is_said_what_to_set(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("CDC_DEAD_LETTER_BUCKET", raising=False)
     error = cdc("list").exception
     assert isinstance(error, ConfigError)
-    assert "CDC_DEAD_LETTER_BUCKET" in error.remedy
+    assert error.message == "no dead-letter bucket is configured"
+    assert error.remedy.startswith("Set CDC_DEAD_LETTER_BUCKET")
+
+
+def test_without_letters_that_is_what_is_said(store: S3DeadLetters) -> None:
+    for key in list(store.keys()):
+        store.delete(key)
+    assert cdc("list").stdout == "no dead letters\n"
 
 
 @pytest.fixture
