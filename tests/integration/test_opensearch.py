@@ -21,6 +21,7 @@ from cdc.mappings.files import parse_mapping
 from cdc.sinks.opensearch.bulk import verdict
 from cdc.sinks.opensearch.client import opensearch_client
 from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.refusals import refusal_of
 from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.testing import change
 from consumers.settings import load_settings
@@ -307,3 +308,18 @@ def test_a_full_write_queue_defers_items_and_loses_none(small: OpenSearch, index
 )
 def test_answers_that_one_server_cannot_be_provoked_to(item: dict[str, Any], kind: type[Outcome]) -> None:
     assert isinstance(verdict(item), kind)
+
+
+def test_the_field_that_is_refused_is_told_from_opensearchs_own_sentence(opensearch: OpenSearch, index: str) -> None:
+    fields = {"address": {"properties": {"city": {"type": "keyword"}}}, "age": {"type": "long"}, "on": {"type": "date"}}
+    sink = sink_of(opensearch, index, {"mappings": {"properties": fields}})
+    found = outcomes(
+        sink, put("a", address="x"), put("b", age="x"), put("c", on="x"), put("d", age={"a": 1}), put("e", new=[{}, 1])
+    )
+    assert [str(refusal_of(outcome.detail)) if isinstance(outcome, Rejected) else outcome for outcome in found] == [
+        "field address: an object in the index, a plain value in the item",
+        "field age: the item's value is no long",
+        "field on: the item's value is no date",
+        "field age: the item's value is no long",
+        "field new: objects and plain values meet",
+    ]

@@ -51,7 +51,7 @@ def facts(details: Sequence[str], index: str = "people") -> list[LetterFacts]:
         (detail(NUMBER), "field age: the item's value is no long"),
         (
             detail("can't merge a non object mapping [a.b] with an object mapping"),
-            "field a.b: a plain value in the index, an object in the item",
+            "field a.b: objects and plain values meet",
         ),
         (
             detail("mapper [n] cannot be changed from type [long] to [text]"),

@@ -31,7 +31,7 @@ _SENTENCES: _Sentences = [
     ),
     (
         re.compile(r"can't merge a non object mapping \[([^\]]+)\] with an object mapping"),
-        lambda found: Refusal(found[1], "a plain value in the index, an object in the item"),
+        lambda found: Refusal(found[1], "objects and plain values meet"),
     ),
     (
         re.compile(r"mapper \[([^\]]+)\] cannot be changed from type \[(\w+)\] to \[(\w+)\]"),
