@@ -59,7 +59,7 @@ def list_letters(
     until: Until = None,
     as_json: Json = False,
 ) -> None:
-    """Count dead letters by reason, and list their keys. Shows nothing of the items."""
+    """Count dead letters by reason, field and index, and list their keys. Shows no value of an item."""
     _, store = _store()
     selection = _selection(table, sink, document, reason, since, until)
     found = _found(store, selection)

@@ -49,7 +49,8 @@ def main() -> int:
     out = console()
     try:
         also = install_emulator if options.consumer == "lambda" else kcl_jars
-        with _progress(out, options.consumer) as progress, running(progress, also) as servers:
+        with _downloads(out, options.consumer) as downloads, running(downloads.report, also) as servers:
+            downloads.stop()  # all of them are there
             return _demo(out, servers, options.seconds, options.consumer, keep=options.keep)
     except KeyboardInterrupt:
         out.print("stopped")
@@ -60,34 +61,44 @@ def main() -> int:
         return 1
 
 
-@contextmanager
-def _progress(out: Console, consumer: str) -> Iterator[Any]:
+class _Downloads:
     """Downloads as bars at a terminal, as a line each elsewhere."""
-    bars = Progress(
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        console=out,
-        transient=True,
-    )
-    tasks: dict[int, TaskID] = {}
 
-    def report(text: str, done: int, total: int) -> None:
-        if total not in tasks:
-            tasks[total] = bars.add_task(text, total=total)
-        bars.update(tasks[total], completed=done, description=text[:32])
+    def __init__(self, out: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:32}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            console=out,
+            transient=True,
+            disable=not out.is_terminal,
+        )
+        self._tasks: dict[int, TaskID] = {}
+        self._is_terminal = out.is_terminal
+        self.stop = self._bars.stop
+        self._bars.start()
 
+    def report(self, text: str, done: int, total: int) -> None:
+        """Show how far one is."""
+        if not self._is_terminal:
+            if done in (0, total):
+                print(f"  {text}", flush=True)
+            return
+        if total not in self._tasks:
+            self._tasks[total] = self._bars.add_task(text, total=total)
+        self._bars.update(self._tasks[total], completed=done, description=text[:32])
+
+
+@contextmanager
+def _downloads(out: Console, consumer: str) -> Iterator[_Downloads]:
     third = "Lambda's runtime" if consumer == "lambda" else "the KCL"
     out.print(f"AWS, OpenSearch and {third}: fetching what the cache lacks, starting …")
-    if not out.is_terminal:
-        yield lambda text, done, total: print(f"  {text}", flush=True) if done in (0, total) else None
-        return
-    bars.start()
+    downloads = _Downloads(out)
     try:
-        yield report
+        yield downloads
     finally:
-        bars.stop()
+        downloads.stop()
 
 
 def _demo(out: Console, servers: Servers, seconds: float, kind: str, *, keep: bool) -> int:

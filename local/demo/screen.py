@@ -78,7 +78,8 @@ class Differences:
         )["ShardIterator"]
         while iterator and not self.stop.wait(1.0):
             page = self.client.get_records(ShardIterator=iterator, Limit=1000)
-            for record in page["Records"][-_SHOWN:]:
+            modified = [record for record in page["Records"] if record["eventName"] == "MODIFY"]
+            for record in (modified or page["Records"])[-_SHOWN:]:
                 change = change_from_stream_record(dict(record), stream)
                 for path, difference in list(change.differences().items())[:1]:
                     name = ".".join(map(str, path))
