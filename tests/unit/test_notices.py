@@ -26,10 +26,7 @@ def test_a_warning_is_one_short_line_on_standard_error(monkeypatch: pytest.Monke
         for _ in range(2):
             logging.getLogger("cdc.sinks").warning("the body for %s has changed", "users")
         logging.getLogger("cdc.sinks").info("made an index")
-        try:
-            raise ValueError("a secret")
-        except ValueError:
-            logging.getLogger("cdc.sinks").exception("it failed")
+        logging.getLogger("cdc.sinks").error("it failed", exc_info=ValueError("a secret"))
         return []
 
     monkeypatch.setattr(settings, "describe", describe)
