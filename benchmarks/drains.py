@@ -140,16 +140,16 @@ def ours_decoded(work: Work) -> Cost:
 
 def _consume(work: Work, nothing: _Nothing) -> Cost:
     from consumers.kcl.consumer import run
-    from consumers.kcl.preparing import Preparing
-    from consumers.pipelines import wire
+    from consumers.pipelines import CONSUMER
+    from consumers.runtime import open_runtime
 
     start_jvm(work.class_path, heap())
     running = Running()
     costs: list[Cost] = []
-    wiring = wire(Settings(mappings="none"), functions=nothing)
+    runtime = open_runtime(Settings(mappings="none"), own=lambda: nothing)
 
     def pipeline_for() -> ShardPipeline:
-        return Preparing(wiring.pipeline(running.pause, age_limited=True), wiring.prepare)
+        return runtime.pipelines.pipeline(CONSUMER, running.pause)
 
     def watch() -> None:
         costs.append(watched(work, lambda: nothing.seen))

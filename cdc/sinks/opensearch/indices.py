@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from cdc.causes import CauseKind
 from cdc.duration import seconds
 from cdc.errors import SinkMisconfigured, SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping
@@ -158,7 +159,8 @@ def prepare(
             raise SinkUnavailable(
                 "opensearch",
                 f"it does not answer while the index {index} is looked up: {type(error).__name__} {error!s:.200}",
-                remedy="Check CDC_OPENSEARCH_ENDPOINT and that the cluster is up.",
+                remedy="Check the endpoint of OpenSearch, and that the cluster is up.",
+                kind=CauseKind.OUT_OF_REACH,
             ) from error
 
 
