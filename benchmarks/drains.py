@@ -18,7 +18,6 @@ from typing import Any, cast
 from cdc.change import Change
 from cdc.deadline import Deadline
 from cdc.outcome import Applied, Outcome
-from cdc.sequence import Stream
 from cdc.settings import Settings
 from consumers.kcl.gaps import Gaps
 from consumers.kcl.jvm import start_jvm
@@ -89,13 +88,8 @@ def _until(seen: Callable[[], int], wanted: int) -> None:
 
 
 def table_facts(tables: Sequence[str]) -> tuple[TableFacts, ...]:
-    """Of the tables, their streams in a region that the KCL's adapter knows."""
-    return tuple(_in_region(describe_table(table)) for table in tables)
-
-
-def _in_region(facts: TableFacts) -> TableFacts:
-    arns = [stream.arn.replace(":ddblocal:", f":{REGION}:") for stream in facts.streams]
-    return replace(facts, streams=tuple(map(Stream.dynamodb, arns)))
+    """Of the tables."""
+    return tuple(map(describe_table, tables))
 
 
 class _Nothing:
