@@ -1,9 +1,10 @@
 """Streams that are full before the clock starts: their records come from `benchmarks.streams_server`, the tables and
 the KCL's leases are the engine's.
 
-The engine's own streams are not read, because they limit the reader: on two busy processors they gave some 7,000
-records/s to a reader of plain bytes, and the KCL in Java got 4,000 of them. `benchmarks.streams_server` gave more than
-250,000 to the same reader, and the KCL in Java got 10,000. `python -m benchmarks.stream_rates` prints these figures.
+The engine's own streams are not read, because they limit the reader. On two processors they gave 23,000 records/s to a
+reader of plain bytes, and 20,000 to the KCL in Java. `benchmarks.streams_server` gave 390,000 to the same reader, and
+30,000 to the KCL in Java. With other work on both processors these were 6,800 and 4,400, 270,000 and 10,200.
+`python -m benchmarks.stream_rates` prints such figures.
 """
 
 from __future__ import annotations
