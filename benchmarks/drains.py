@@ -20,7 +20,6 @@ from cdc.delivery.consumer_state import Running
 from cdc.delivery.shard import ShardPipeline, ShardSettings
 from cdc.outcome import Applied, Outcome
 from cdc.records.change import Change
-from cdc.records.sequence import Stream
 from consumers.kcl.java.jvm import start_jvm
 from consumers.kcl.leases.gaps import Gaps
 from consumers.kcl.sources.source import TableSource
@@ -89,13 +88,8 @@ def _until(seen: Callable[[], int], wanted: int) -> None:
 
 
 def table_facts(tables: Sequence[str]) -> tuple[TableFacts, ...]:
-    """Of the tables, their streams in a region that the KCL's adapter knows."""
-    return tuple(_in_region(describe_table(table)) for table in tables)
-
-
-def _in_region(facts: TableFacts) -> TableFacts:
-    arns = [stream.arn.replace(":ddblocal:", f":{REGION}:") for stream in facts.streams]
-    return replace(facts, streams=tuple(map(Stream.dynamodb, arns)))
+    """Of the tables."""
+    return tuple(map(describe_table, tables))
 
 
 class _Nothing:

@@ -11,16 +11,15 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 
-import orjson
-
 from benchmarks.drains import STOP_SECONDS, Cost, Work, heap, kcl_settings, table_facts, watched
-from benchmarks.filled import item
+from benchmarks.orders import record
 from cdc.delivery.consumer_state import Running
 from cdc.delivery.shard import BatchFacts, Payload, ShardConsumer, ShardPipeline, ShardSettings
 from cdc.mappings.compiled import Index
 from cdc.records.decoding import change_from_adapter, read_adapter
 from cdc.records.sequence import Stream
 from cdc.sinks.opensearch.bulk import action_bytes
+from cdc.testing import adapter_payload
 from consumers.kcl.consumer import run
 from consumers.kcl.java.jvm import start_jvm
 from consumers.kcl.leases.gaps import Gaps
@@ -184,22 +183,4 @@ def _stream(table: str) -> Stream:
 
 def _record(number: int) -> bytes:
     """As the KCL's adapter writes it."""
-    image = item(number)
-    return orjson.dumps(
-        {
-            "eventID": f"{number:032x}",
-            "eventName": "INSERT",
-            "eventVersion": "1.1",
-            "eventSource": "aws:dynamodb",
-            "awsRegion": "us-east-1",
-            "dynamodb": {
-                "ApproximateCreationDateTime": 1_767_225_700_000 + number,
-                "Keys": {"pk": image["pk"]},
-                "NewImage": image,
-                "OldImage": {},
-                "SequenceNumber": f"{number + 1:021d}",
-                "SizeBytes": 1000,
-                "StreamViewType": "NEW_AND_OLD_IMAGES",
-            },
-        }
-    )
+    return adapter_payload(record(number))
