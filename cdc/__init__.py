@@ -4,6 +4,7 @@ Imports none of the clients: those come with the modules that use them.
 """
 
 from cdc._version import __version__
+from cdc.causes import Cause, CauseKind
 from cdc.deadline import Deadline
 from cdc.errors import CdcError, ConfigError, Defer, MalformedRecord, Reject
 from cdc.outcome import Applied, Deferred, Outcome, Progress, Rejected, Skipped, Superseded
@@ -13,6 +14,8 @@ from cdc.sinks import Sink
 __all__ = [
     "Added",
     "Applied",
+    "Cause",
+    "CauseKind",
     "CdcError",
     "Change",
     "Changed",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, Document, TableMapping, resolved_index, split_path
+from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, DocumentRule, TableMapping, resolved_index, split_path
 from cdc.mappings.pattern import faults_of_pattern
 from cdc.mappings.text import Fault, Place
 
@@ -51,7 +51,7 @@ def _faults(mapping: TableMapping, known: Sequence[Place]) -> Iterator[Fault]:
     yield from _shared_indices(mapping, known)
 
 
-def _document(document: Document, mapping: TableMapping) -> Iterator[Fault]:
+def _document(document: DocumentRule, mapping: TableMapping) -> Iterator[Fault]:
     yield from _index(document, mapping)
     for place, text in faults_of_pattern(document.where):
         yield ("where", *place), text
@@ -80,7 +80,7 @@ def _names_in(value: Any, place: Place) -> Iterator[Fault]:
             yield from _names_in(inner, (*place, str(name)))
 
 
-def _index(document: Document, mapping: TableMapping) -> Iterator[Fault]:
+def _index(document: DocumentRule, mapping: TableMapping) -> Iterator[Fault]:
     name = resolved_index(document.index, "t" if mapping.is_glob or not mapping.table else mapping.table)
     if not _INDEX.fullmatch(name) or name[0] in "-_+" or name in (".", ".."):
         yield (
@@ -98,7 +98,7 @@ def _index(document: Document, mapping: TableMapping) -> Iterator[Fault]:
         )
 
 
-def _fields(document: Document) -> Iterator[Fault]:
+def _fields(document: DocumentRule) -> Iterator[Fault]:
     targets = list(document.fields.rename.values())
     for name in sorted({name for name in targets if targets.count(name) > 1}):
         yield ("fields", "rename"), f"two fields would be named {name!r}"
@@ -110,13 +110,13 @@ def _fields(document: Document) -> Iterator[Fault]:
             yield ("fields", "include"), f"{TOMBSTONE_FIELD} is reserved for tombstones"
 
 
-def _index_of(document: Document, mapping: TableMapping) -> str:
+def _index_of(document: DocumentRule, mapping: TableMapping) -> str:
     return document.index if mapping.is_glob else resolved_index(document.index, mapping.table)
 
 
 def _shared_indices(mapping: TableMapping, known: Sequence[Place]) -> Iterator[Fault]:
     """Documents that share an index must agree on what makes a document one: an item has one owner there."""
-    first: dict[str, tuple[int, Document]] = {}
+    first: dict[str, tuple[int, DocumentRule]] = {}
     for position, document in enumerate(mapping.documents):
         if _is_below(("documents", position, "index"), known):
             continue

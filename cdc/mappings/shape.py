@@ -13,17 +13,17 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from cdc.mappings.model import ArchiveRule, Document, Fields, TableMapping
+from cdc.mappings.model import ArchiveRule, DocumentRule, FieldRule, TableMapping
 from cdc.mappings.text import Fault, Place
 
 __all__ = ["kind_of", "sound_part"]
 
 _MISSING: Any = object()
-_STAND_INS: dict[type, dict[str, Any]] = {TableMapping: {"table": ""}, Document: {"index": "unnamed"}}
+_STAND_INS: dict[type, dict[str, Any]] = {TableMapping: {"table": ""}, DocumentRule: {"index": "unnamed"}}
 """What a required field is taken for where it is at fault."""
 _NAMED = {
-    Document: "a map of index, where, fields …",
-    Fields: "a map of include, exclude and rename",
+    DocumentRule: "a map of index, where, fields …",
+    FieldRule: "a map of include, exclude and rename",
     ArchiveRule: "a map such as {exclude: [attribute]}",
     TableMapping: "a map of table, documents and archive",
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cdc.dead_letters.letter import DeadLetter
-from cdc.dead_letters.redrive import INDEX_SINK, Kept
+from cdc.dead_letters.redrive import INDEX_SINK, StillDead
 from cdc.sinks.opensearch.refusals import Refusal, refusal_of
 
 __all__ = ["LetterFacts", "counts_by_reason", "facts_of", "kept_lines", "print_counts", "summary_lines"]
@@ -98,7 +98,7 @@ def print_counts(found: Sequence[LetterFacts]) -> None:
         print(line)
 
 
-def kept_lines(kept: Sequence[tuple[str, Kept]]) -> list[str]:
+def kept_lines(kept: Sequence[tuple[str, StillDead]]) -> list[str]:
     """One line for each cause, index and field, and where to look for more."""
     groups: dict[str, list[str]] = {}
     for key, result in kept:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from cdc import Rejected
+from cdc.causes import Cause
 from cdc.dead_letters.letter import letter_of
-from cdc.dead_letters.redrive import Kept
+from cdc.dead_letters.redrive import StillDead
 from cdc.sinks.opensearch.refusals import refusal_of
 from cdc.testing import change
 from consumers.cli.letter_summary import LetterFacts, counts_by_reason, facts_of, kept_lines, summary_lines
@@ -34,7 +35,7 @@ def facts(details: Sequence[str], index: str = "people") -> list[LetterFacts]:
             str(n),
             letter_of(
                 change({"pk": str(n)}, None, {}, sequence=n + 1),
-                Rejected(reason, text, f"{index}/{SECRET}"),
+                Rejected(Cause(reason), text, f"{index}/{SECRET}"),
                 "opensearch",
                 datetime(2026, 11, 25, 10, 17, n, tzinfo=UTC),
             ),
@@ -107,10 +108,10 @@ def test_a_long_name_is_not_cut() -> None:
 def test_what_a_redrive_keeps_is_one_line_a_cause_and_field() -> None:
     reason = "OpenSearch: 400 mapper_parsing_exception"
     kept = [
-        (f"key-{n}", Kept(f"rejected again: {reason}", rejected=Rejected(reason, text, f"people/{SECRET}")))
+        (f"key-{n}", StillDead(f"rejected again: {reason}", rejected=Rejected(Cause(reason), text, f"people/{SECRET}")))
         for n, text in enumerate([detail(NUMBER)] + [detail(OBJECT)] * 64)
     ]
-    kept += [(f"late-{n}", Kept("out of reach\n  → Check the endpoint.", may_pass=True)) for n in range(3)]
+    kept += [(f"late-{n}", StillDead("out of reach\n  → Check the endpoint.", may_pass=True)) for n in range(3)]
     assert kept_lines(kept) == [
         "64 kept: rejected again: OpenSearch: 400 mapper_parsing_exception, index people, "
         "field address: an object in the index, a plain value in the item",
