@@ -38,6 +38,7 @@ Number = int | Decimal
 Value = Any
 """str, int, Decimal, bytes, bool, None, dict, list or frozenset: what `decode_value` gives."""
 Item = dict[str, Value]
+"""An item's attributes by name: `int` or `Decimal`, `str`, `bytes`, `bool`, None, `dict`, `list`, `frozenset`."""
 AttributeValue = dict[str, Any]
 RawItem = dict[str, Any]
 """As JSON has it; nothing writes into one."""
