@@ -38,7 +38,7 @@ STOP_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What to drain: `records` in all. The clock starts when a tenth of them have come."""
+    """The work to drain: `records` in all. The clock starts when a tenth of them have come."""
 
     tables: tuple[str, ...]
     application: str
@@ -48,7 +48,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What draining cost; `cpu_seconds` of all threads, Java's too, `peak_mib` of the process up to now."""
+    """The cost of draining; `cpu_seconds` of all threads, Java's too, `peak_mib` of the process up to now."""
 
     records: int
     seconds: float
@@ -89,7 +89,7 @@ def _until(seen: Callable[[], int], wanted: int) -> None:
 
 
 def table_facts(tables: Sequence[str]) -> tuple[TableFacts, ...]:
-    """Of the tables, their streams in a region that the KCL's adapter knows."""
+    """The tables' streams, in a region that the KCL's adapter knows."""
     return tuple(_in_region(describe_table(table)) for table in tables)
 
 
@@ -190,7 +190,7 @@ def kcl_settings(work: Work) -> KclSettings:
 
 
 def boto3_loop(work: Work) -> Cost:
-    """What people write first: GetRecords in a loop, shard by shard, both images through boto3's TypeDeserializer."""
+    """The loop that people write first: GetRecords, shard by shard, both images through boto3's TypeDeserializer."""
     import boto3
     from boto3.dynamodb.types import TypeDeserializer
 

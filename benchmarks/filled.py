@@ -33,7 +33,7 @@ class Filled:
     records: int
 
     def environment(self) -> dict[str, str]:
-        """What points AWS's SDKs at it."""
+        """The variables that point AWS's SDKs at it."""
         return {
             "AWS_ENDPOINT_URL_DYNAMODB": self.url,
             "AWS_ENDPOINT_URL_DYNAMODB_STREAMS": self.url,

@@ -183,7 +183,7 @@ def _stream(table: str) -> Stream:
 
 
 def _record(number: int) -> bytes:
-    """As the KCL's adapter writes it."""
+    """A record as the KCL's adapter writes it."""
     image = item(number)
     return orjson.dumps(
         {

@@ -79,7 +79,7 @@ def _entry(module: str, name: str) -> Iterator[str]:
             yield _prose(ast.get_docstring(node))
             yield from _members(node)
         case ast.Assign() | ast.AnnAssign():
-            yield f"```python\n{ast.unparse(node) if len(ast.unparse(node)) < 120 else name}\n```\n"
+            yield f"```python\n{_text(node) if len(_text(node)) < 120 else name}\n```\n"
             yield _prose(text)
 
 
@@ -87,12 +87,12 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
     lines = []
     for member, text in _with_texts(node.body):
         if isinstance(member, ast.FunctionDef) and not member.name.startswith("_"):
-            is_property = any("property" in ast.unparse(mark) for mark in member.decorator_list)
-            result = f" -> {ast.unparse(member.returns)}" if member.returns else ""
+            is_property = any("property" in _text(mark) for mark in member.decorator_list)
+            result = f" -> {_text(member.returns)}" if member.returns else ""
             shown = f"{member.name}{result}" if is_property else _signature(member).removeprefix("def ")
             lines.append(f"- `{shown}`: {_indented(_prose(ast.get_docstring(member)))}")
-        elif text and isinstance(member, ast.AnnAssign) and not ast.unparse(member.target).startswith("_"):
-            lines.append(f"- `{ast.unparse(member.target)}: {ast.unparse(member.annotation)}`: {_indented(text)}")
+        elif text and isinstance(member, ast.AnnAssign) and not _text(member.target).startswith("_"):
+            lines.append(f"- `{_text(member.target)}: {_text(member.annotation)}`: {_indented(text)}")
     if lines:
         yield "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -103,28 +103,26 @@ def _indented(text: str) -> str:
 
 def _signature(node: ast.FunctionDef) -> str:
     """The signature without `self` and `cls`, on one line if it fits, else a line each parameter."""
-    arguments = ast.unparse(node.args)
+    arguments = _text(node.args)
     arguments = re.sub(r"^(self|cls)(, |$)", "", arguments)
-    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    returns = f" -> {_text(node.returns)}" if node.returns else ""
     return f"def {node.name}({arguments}){returns}"
 
 
 def _class_head(node: ast.ClassDef) -> str:
     """How it is constructed: by `__init__`, else by its fields."""
-    bases = [ast.unparse(base) for base in node.bases]
+    bases = [_text(base) for base in node.bases]
     init = next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
     if init is not None:
         return f"class {_signature(init).removeprefix('def __init__').join((node.name, '')).removesuffix(' -> None')}"
     if {"Protocol", "Exception", "StrEnum"} & set(bases) or not any(
         isinstance(one, ast.AnnAssign) for one in node.body
     ):
-        members = [ast.unparse(one) for one in node.body if isinstance(one, ast.Assign)]
+        members = [_text(one) for one in node.body if isinstance(one, ast.Assign)]
         head = f"class {node.name}({', '.join(bases)})" if bases else f"class {node.name}()"
         return "\n    ".join([f"{head}:", *members]) if members else head
     fields = [
-        ast.unparse(one)
-        for one in node.body
-        if isinstance(one, ast.AnnAssign) and not ast.unparse(one.target).startswith("_")
+        _text(one) for one in node.body if isinstance(one, ast.AnnAssign) and not _text(one.target).startswith("_")
     ]
     line = f"class {node.name}({', '.join(fields)})"
     return line if len(line) <= 100 else f"class {node.name}(\n    " + ",\n    ".join(fields) + ",\n)"
@@ -149,9 +147,9 @@ def _definition(module: str, name: str) -> tuple[Definition, str]:
     for node, text in _with_texts(_parsed(module)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node, text
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+        if isinstance(node, ast.Assign) and _text(node.targets[0]) == name:
             return node, text
-        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
+        if isinstance(node, ast.AnnAssign) and _text(node.target) == name:
             return node, text
     for statement in ast.walk(ast.Module(list(_parsed(module)), [])):
         if isinstance(statement, ast.ImportFrom) and any(one.name == name for one in statement.names):
@@ -167,6 +165,12 @@ def _with_texts(body: Sequence[ast.stmt]) -> Iterator[tuple[ast.stmt, str]]:
                 yield node, dedent("    " + text).strip()
             case _:
                 yield node, ""
+
+
+def _text(node: ast.AST) -> str:
+    """The source of a node, with the quotes and spaces that ruff writes."""
+    text = re.sub(r"'([^'\"\\\\]*)'", r'"\1"', ast.unparse(node))
+    return re.sub(r"(: [^,()=]+)=(?=\S)", r"\1 = ", text) if isinstance(node, ast.arguments) else text
 
 
 @cache

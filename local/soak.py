@@ -56,7 +56,7 @@ class _Paced:
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """What was seen. `settled` counts records, `written` the writes that were answered: equal in the end."""
+    """The figures of a soak. `settled` counts records, `written` the writes that were answered: equal in the end."""
 
     minutes: float
     per_second: float

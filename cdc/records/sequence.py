@@ -165,7 +165,7 @@ def version_before_stream(stream_minute: int) -> int:
 
 @dataclass(frozen=True, slots=True, order=True)
 class RecordIdentity:
-    """What makes two deliveries the same change: origin, position in it, digest of the keys.
+    """Makes two deliveries the same change: origin, position in it, digest of the keys.
 
     DynamoDB Streams: stream label and sequence number. Kinesis, whose duplicates have sequence numbers of their own:
     table and microsecond of creation. `str()` gives the text by which readers drop copies.

@@ -117,7 +117,7 @@ class World:
     # --- processes
 
     def wiring(self) -> Wiring:
-        """What a new process is made of."""
+        """The parts that a new process is made of."""
         return Wiring(
             settings=self.settings,
             mappings=self.mappings,
@@ -279,11 +279,11 @@ class World:
 
     @property
     def disturbances(self) -> Mapping[str, int]:
-        """What happened to processes, and to requests."""
+        """The faults that processes and requests have met."""
         return {**self.faults.counts, **self._disturb.counts}
 
     def redriver(self) -> Redriver:
-        """What redrives this deployment's letters."""
+        """The redriver of this deployment's letters."""
         return replace(redriver(self.wiring()), reach=lambda _stream: None, sleep=self.clock.sleep)
 
     def calm(self) -> None:

@@ -1,4 +1,4 @@
-"""What `cdc cost` prints is the sum that anybody can do by hand."""
+"""The sum that `cdc cost` prints is the one that anybody can do by hand."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def said(folder: Path, code: str) -> list[str]:
-    """What this code prints, in a Python of its own."""
+    """The output of this code, in a Python of its own."""
     code = (
         f"import sys; sys.path.insert(0, {str(folder)!r}); from consumers.aws_lambda.lazy_imports import late\n{code}"
     )

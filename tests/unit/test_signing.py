@@ -21,7 +21,7 @@ from consumers.settings import load_settings
 
 NOW = datetime(2026, 1, 15, 9, 30, 12, tzinfo=UTC)
 UNZONED = NOW.replace(tzinfo=None)
-"""As botocore has it."""
+"""Credentials in botocore's shape."""
 HOSTS = ("https://search.example.com", "https://search.example.com:9443", "http://127.0.0.1:9200", "https://a.b:443")
 PATHS = (
     "/",

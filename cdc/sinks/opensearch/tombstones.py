@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ALIVE", "STREAM_RETENTION", "hide_tombstones", "purge"]
 
 ALIVE: dict[str, Any] = {"filter": {"bool": {"must_not": {"exists": {"field": TOMBSTONE_FIELD}}}}}
-"""What an alias is made with, so that searches leave tombstones out."""
+"""The filter of an alias: searches through it leave tombstones out."""
 STREAM_RETENTION = timedelta(hours=24)
 """How long a stream may still deliver an older change of a deleted item."""
 
