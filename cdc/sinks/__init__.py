@@ -49,5 +49,5 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Release connections; writes nothing. Called when the process ends, also after a failure, and perhaps twice."""
+        """Release connections; writes nothing. Called when the process ends, also after a failure, or twice."""
         ...
