@@ -20,7 +20,6 @@ from cdc.delivery.consumer_state import Running
 from cdc.delivery.shard import ShardPipeline, ShardSettings
 from cdc.outcome import Applied, Outcome
 from cdc.records.change import Change
-from cdc.records.sequence import Stream
 from consumers.kcl.java.jvm import start_jvm
 from consumers.kcl.leases.gaps import Gaps
 from consumers.kcl.sources.source import TableSource
@@ -89,13 +88,8 @@ def _until(seen: Callable[[], int], wanted: int) -> None:
 
 
 def table_facts(tables: Sequence[str]) -> tuple[TableFacts, ...]:
-    """The tables' streams, in a region that the KCL's adapter knows."""
-    return tuple(_in_region(describe_table(table)) for table in tables)
-
-
-def _in_region(facts: TableFacts) -> TableFacts:
-    arns = [stream.arn.replace(":ddblocal:", f":{REGION}:") for stream in facts.streams]
-    return replace(facts, streams=tuple(map(Stream.dynamodb, arns)))
+    """The tables' keys and streams."""
+    return tuple(map(describe_table, tables))
 
 
 class _Nothing:
@@ -140,16 +134,16 @@ def ours_decoded(work: Work) -> Cost:
 
 def _consume(work: Work, nothing: _Nothing) -> Cost:
     from consumers.kcl.consumer import run
-    from consumers.kcl.preparing import Preparing
-    from consumers.pipelines import wire
+    from consumers.pipelines import CONSUMER
+    from consumers.runtime import open_runtime
 
     start_jvm(work.class_path, heap())
     running = Running()
     costs: list[Cost] = []
-    wiring = wire(Settings(mappings="none"), functions=nothing)
+    runtime = open_runtime(Settings(mappings="none"), own=lambda: nothing)
 
     def pipeline_for() -> ShardPipeline:
-        return Preparing(wiring.pipeline(running.pause, age_limited=True), wiring.prepare)
+        return runtime.pipelines.pipeline(CONSUMER, running.pause)
 
     def watch() -> None:
         costs.append(watched(work, lambda: nothing.seen))

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cdc._version import __version__
+from cdc.causes import Cause, CauseKind
 from cdc.deadline import Deadline
 from cdc.errors import (
     CdcError,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Added",
     "Applied",
+    "Cause",
+    "CauseKind",
     "CdcError",
     "Change",
     "Changed",

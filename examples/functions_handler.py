@@ -7,7 +7,7 @@ import json
 import logging
 
 from cdc import Change, Defer, Reject
-from consumers.aws_lambda.changes import handler_for
+from consumers.aws_lambda import handler_for
 
 log = logging.getLogger(__name__)
 mailed: set[str] = set()  # stands for a table of yours that remembers what was sent

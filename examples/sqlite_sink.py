@@ -4,7 +4,19 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from cdc import Applied, Change, Deadline, Deferred, MalformedRecord, Outcome, Rejected, SinkMisconfigured, Superseded
+from cdc import (
+    Applied,
+    Cause,
+    CauseKind,
+    Change,
+    Deadline,
+    Deferred,
+    MalformedRecord,
+    Outcome,
+    Rejected,
+    SinkMisconfigured,
+    Superseded,
+)
 from cdc.records.attributes import encode_item
 
 _TABLE = "CREATE TABLE IF NOT EXISTS items (key TEXT PRIMARY KEY, version INTEGER NOT NULL, item TEXT)"
@@ -35,14 +47,15 @@ class SqliteSink:
             with self._db:  # commits, or rolls back if something is raised
                 return [self._apply(change) for change in changes]
         except sqlite3.OperationalError as error:  # locked, or the disk is full: that may pass
-            return [Deferred(f"sqlite: {error}", wait_seconds=1.0) for _ in changes]
+            cause = Cause(f"sqlite: {error}", CauseKind.OVERLOADED)
+            return [Deferred(cause, wait_seconds=1.0) for _ in changes]
 
     def _apply(self, change: Change) -> Outcome:
         key = f"{change.table} {change.identity.digest}"
         try:
             item = None if change.after is None else json.dumps(encode_item(change.after))
         except MalformedRecord as error:  # this change only: the others are written
-            return Rejected("the item can't be read", str(error))
+            return Rejected(Cause("the item can't be read", CauseKind.UNREADABLE_ITEM), str(error))
         done = self._db.execute(_UPSERT, (key, change.version, item))
         return Applied() if done.rowcount else Superseded()
 

@@ -28,19 +28,19 @@ _GROUPS = {
         "changes_from_lambda Change Operation StreamView Item Difference Added Removed Changed Path read_archive"
     ),
     ("cdc", "Writing to sinks"): (
-        "Sink Deadline Outcome Applied Superseded Skipped Deferred Rejected Progress Defer Reject"
+        "Sink Deadline Outcome Applied Superseded Skipped Deferred Rejected Cause CauseKind Progress Defer Reject"
     ),
     ("cdc", "Errors"): (
         "CdcError ConfigError MappingError MalformedRecord ImageMissing SinkError SinkUnavailable SinkMisconfigured"
     ),
     ("cdc.records.sequence", "Streams, order and identity"): "Stream SequenceNumber RecordIdentity",
     ("cdc.archive", "The archive"): "ArchivedChange",
-    ("consumers.aws_lambda.changes", "Lambda handlers"): None,
+    ("consumers.aws_lambda", "Lambda handlers"): None,
     ("cdc.testing", "The test kit"): None,
 }
 """The sections: each module's names in the order of reading; None: all that it exports."""
 
-_UNLISTED = {"cdc": {"__version__"}, "consumers.aws_lambda.changes": {"respond"}}
+_UNLISTED = {"cdc": {"__version__"}}
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from cdc.causes import Cause, CauseKind
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
 from cdc.mappings.fields import only, rename, without
 from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, Document, TableMapping, resolved_index, split_path
@@ -146,7 +147,7 @@ class _Owner:
             if document is None or isinstance(document, Mapping):
                 return None if document is None else plain(document)
         except Reject as verdict:
-            raise Reject(f"{name} rejected it", detail=verdict.message) from verdict
+            raise Reject(f"{name} rejected it", detail=verdict.account) from verdict
         except Exception as error:
             raise Reject(f"{name} raised {type(error).__name__}", detail=traceback.format_exc()) from error
         raise Reject(f"{name} returned {type(document).__name__}; it gives a document (a mapping) or None")
@@ -189,7 +190,7 @@ class CompiledMapping:
         )
 
     def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
-        """What the change does to documents: one write an index at most; none if no document takes it.
+        """The writes that the change makes: one an index at most; none if no document takes it.
 
         Rejected stands for a document that can't be made of the item, which stops those of no other index.
         """
@@ -201,10 +202,10 @@ class CompiledMapping:
             return self._write(change, index, owners)
         except MalformedRecord as error:
             path = ".".join(map(str, error.path))
-            reason, detail = f"the item can't be read at {path}: {error.message}", ""
+            cause, detail = Cause(f"the item can't be read at {path}: {error.message}", CauseKind.UNREADABLE_ITEM), ""
         except Reject as error:
-            reason, detail = error.message, error.detail
-        return Rejected(reason, detail, document=self._named(change, index, owners[0]), mapping=self.mapping.source)
+            cause, detail = Cause(error.message, CauseKind.UNWRITABLE_DOCUMENT), error.detail
+        return Rejected(cause, detail, document=self._named(change, index, owners[0]), mapping=self.mapping.source)
 
     def _named(self, change: Change, index: str, owner: _Owner) -> str:
         try:

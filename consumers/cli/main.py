@@ -70,16 +70,25 @@ def run(
     kinesis_stream_arn: Annotated[
         str | None, typer.Option(help="A Kinesis data stream that tables are joined to: the mappings decide which.")
     ] = None,
+    functions: Annotated[
+        str | None, typer.Option(help="A module whose on_insert, on_modify and on_remove are called for each change.")
+    ] = None,
+    sink: Annotated[str | None, typer.Option(help="A sink of your own, as module:name.")] = None,
     status_file: Annotated[Path | None, typer.Option(help="Append a JSON line here for each batch.")] = None,
 ) -> None:
     """Consume tables' changes until SIGTERM or Ctrl-C; a second one ends at once."""
     from consumers.kcl.service import Following, serve
     from consumers.kcl.status_file import StatusFile
+    from consumers.own_sinks import load_own
 
     settings = load_settings(os.environ)
     configure_logging(settings.log_level)
     following = Following.of(settings, table or (), stream_arn, kinesis_stream_arn)
-    serve(settings, following, StatusFile(status_file))
+    own, close = load_own(functions, sink)
+    try:
+        serve(settings, following, StatusFile(status_file), own)
+    finally:
+        close()
 
 
 @app.command("settings", epilog="Example: cdc settings --json")

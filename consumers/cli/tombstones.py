@@ -42,10 +42,11 @@ def purge_tombstones(
 
     from cdc.sinks.opensearch.client import opensearch_client
     from cdc.sinks.opensearch.tombstones import purge
+    from consumers.clients import opensearch_options
 
     settings = load_settings(os.environ)
     age = timedelta(seconds=seconds(older_than))
-    client = opensearch_client(settings)
+    client = opensearch_client(opensearch_options(settings))
     removed: dict[str, int] = {}
     with Console(stderr=True).status("looking for tombstones …") as status:
         for index in indices or _tombstoned(settings):
@@ -67,9 +68,9 @@ def purge_tombstones(
 
 def _tombstoned(settings: Settings) -> list[str]:
     from cdc.mappings.model import TABLE
-    from consumers.pipelines import mappings_of
+    from consumers.runtime import load_mappings
 
-    mappings = mappings_of(settings)
+    mappings = load_mappings(settings)
     indices = sorted(
         {
             document.index.replace(TABLE, "*")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cdc.deadline import Clock
-from cdc.delivery.dead_lettering import Announcing
-from consumers.pipelines import Wiring
+from consumers.clients import Clients
+from consumers.settings import Settings
 
-__all__ = ["Probe", "Reach", "probes_of"]
+__all__ = ["Probe", "SinkProbes", "probes_of"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class Reach:
+class SinkProbes:
     """What the last look at each sink saw. An answer of health must not wait for a sink that hangs."""
 
     probes: Mapping[str, Probe]
@@ -77,17 +77,15 @@ class Reach:
         threading.Thread(target=run, name="reach", daemon=True).start()
 
 
-def probes_of(wiring: Wiring) -> dict[str, Probe]:
+def probes_of(clients: Clients, settings: Settings) -> dict[str, Probe]:
     """A probe for each place that the pipelines write to. Answers of permission count as reached: a probe may be
     denied what a write is allowed, and a write that is denied holds its shard."""
     probes: dict[str, Probe] = {}
-    if wiring.opensearch is not None:
-        probes["opensearch"] = lambda: _opensearch(wiring.opensearch)
-    if wiring.archive_client is not None:
-        probes["archive"] = lambda: _bucket(wiring.archive_client, wiring.settings.archive_bucket)
-    store = wiring.dead_letters
-    if store is not None:
-        letters = store.store if isinstance(store, Announcing) else store
+    if clients.opensearch is not None:
+        probes["opensearch"] = lambda: _opensearch(clients.opensearch)
+    if clients.archive is not None:
+        probes["archive"] = lambda: _bucket(clients.archive, settings.archive_bucket)
+    if (letters := clients.letters) is not None:
         probes["dead letters"] = lambda: _bucket(letters.client, letters.bucket)
     return probes
 

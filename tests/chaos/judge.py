@@ -53,7 +53,7 @@ def expected_of(deployment: Deployment) -> Expected:
     changes: dict[str, Any] = {}
     for stream in deployment.streams:
         records = read_stream(deployment.world.client("dynamodbstreams"), stream)
-        assert not changes.keys() & records.keys(), "DynamoDB Local counts over all streams"
+        assert not changes.keys() & records.keys(), "the engine counts over all streams, so no number comes twice"
         changes |= records
     return Expected(documents, changes)
 

@@ -29,11 +29,10 @@ BODY = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0]
 @pytest.fixture(scope="module")
 def people(request: pytest.FixtureRequest) -> tuple[OpenSearch, str]:
     """The page's items in an index that was made without a body."""
-    from cdc.sinks.opensearch.client import opensearch_client
-    from consumers.settings import load_settings
+    from cdc.sinks.opensearch.client import OpenSearchOptions, opensearch_client
 
     endpoint = request.getfixturevalue("servers").environment()["CDC_OPENSEARCH_ENDPOINT"]
-    client = opensearch_client(load_settings({"CDC_OPENSEARCH_ENDPOINT": endpoint}))
+    client = opensearch_client(OpenSearchOptions(endpoint=endpoint))
     return client, filled(client, "people-by-default", "table: people\ndocuments: [{index: people-by-default}]")
 
 

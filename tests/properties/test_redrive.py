@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cdc import Applied, Change, Deadline, Operation, Outcome, Superseded
-from cdc.dead_letters.latest_state import PresentState
+from cdc.dead_letters.latest_state import WriteLatestState
 from cdc.outcome import settled
 from cdc.records.attributes import RawItem, encode_item
 from cdc.records.sequence import keys_digest
@@ -82,7 +82,7 @@ class World:
         return Applied()
 
     def redrive(self, letter: Change) -> None:
-        sink = PresentState(self, self, lambda _stream: None)
+        sink = WriteLatestState(self, self, lambda _stream: None)
         (outcome,) = sink.write([letter], Deadline.after(60))
         if settled(outcome):
             self.letters.remove(letter)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from cdc.dead_letters.redrive import Kept, Result
+from cdc.dead_letters.redrive import Result, StillDead
 from cdc.deadline import Deadline
-from cdc.item_reader import Items
+from cdc.item_reader import ItemReader as Items
 from cdc.records.attributes import RawItem
 from cdc.records.change import Change
 from cdc.records.decoding import changes_from_lambda
@@ -117,9 +117,9 @@ class _Run:
 
     def _until_done(self, redrive: Callable[[], list[Result]]) -> None:
         """An item that changes all the time is told to be tried again later."""
-        kept: list[Kept] = []
+        kept: list[StillDead] = []
         for _ in range(_REDRIVES):
-            kept = [result for result in redrive() if isinstance(result, Kept)]
+            kept = [result for result in redrive() if isinstance(result, StillDead)]
             if not kept:
                 return
         self.world.checker.violated(f"a redrive did not succeed: {kept[0].reason}")

@@ -10,6 +10,8 @@ import cdc
 from cdc import (
     Added,
     Applied,
+    Cause,
+    CauseKind,
     Change,
     Changed,
     Deadline,
@@ -28,7 +30,7 @@ from cdc import (
 )
 from cdc.archive import ArchivedChange
 from cdc.testing import MemorySink, ScriptedSink, change
-from consumers.aws_lambda.changes import handler_for
+from consumers.aws_lambda import handler_for, handler_for_sink
 from consumers.aws_lambda.startup import Handler
 
 
@@ -67,6 +69,12 @@ def names_every_outcome(found: Outcome) -> str:
         case Rejected():
             return "never"
     assert_never(found)
+
+
+def gives_causes() -> Sequence[Outcome]:
+    assert_type(Cause("busy").kind, CauseKind)
+    Deferred("busy")  # type: ignore[arg-type]
+    return [Deferred(Cause("busy", CauseKind.OVERLOADED), 1.0), Rejected(Cause("no"), "why")]
 
 
 class OwnSink:
@@ -111,6 +119,7 @@ def makes_handlers() -> None:
         print(one.keys)
 
     assert_type(handler_for(on_insert=welcome), Handler)
+    assert_type(handler_for_sink(OwnSink()), Handler)
     handler_for(on_insert="welcome")  # type: ignore[arg-type]
 
 

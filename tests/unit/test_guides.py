@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from cdc.testing import sink_contract
+import pytest
+
+from cdc.testing import SimulatedClock, SimulatedContext, sink_contract, stream_record
+from consumers.own_sinks import load_sink
 from local.api_docs import api_docs
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +65,24 @@ TERMS = """
 def test_the_glossary_has_every_term() -> None:
     defined = {term.lower().replace(" ", "-") for term in re.findall(r"\*\*([^*]+)\*\*:", GLOSSARY)}
     assert set(TERMS.split()) <= defined
+
+
+def test_the_guides_handler_writes_to_the_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.setenv("CDC_MAPPINGS", "none")
+    scope: dict[str, Any] = {}
+    code = BLOCKS[2].replace("/tmp/items.db", str(tmp_path / "items.db"))  # noqa: S108  (the guide's name)
+    exec(code, scope)  # noqa: S102  (the guide's own code)
+    clock = SimulatedClock()
+    event = {"Records": [stream_record({"pk": "a"}, None, {"n": 1})]}
+    for _ in range(2):
+        assert scope["handler"](event, SimulatedContext(clock, clock() + 60)) == {"batchItemFailures": []}
+    with sqlite3.connect(tmp_path / "items.db") as database:
+        assert database.execute("SELECT count(*) FROM items").fetchone() == (1,)
+
+
+def test_the_guides_sink_is_found_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "guide_items.py").write_text('from sqlite_sink import SqliteSink\nsink = SqliteSink("items.db")\n')
+    assert load_sink("guide_items:sink").name == "sqlite"

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from cdc.causes import Cause, CauseKind
 from cdc.errors import ConfigError, MappingError
 from cdc.mappings.compiled import CompiledMapping, Delete, Index, Write, compile_mapping
 from cdc.mappings.files import load_mappings, parse_mapping
@@ -127,22 +128,21 @@ def test_a_transform_gets_exact_values_and_may_say_that_there_is_no_document(tmp
     assert kinds(mapping.writes(order({"n": 2}, {"n": 0}))) == {"orders": "Delete"}
     (failed,) = mapping.writes(order(None, {"n": 1}))
     assert isinstance(failed, Rejected)
-    assert failed.cause == "transform shop:order raised KeyError"
+    assert failed.cause.text == "transform shop:order raised KeyError"
     assert "Traceback" in failed.detail
     (wrong,) = mapping.writes(order(None, {"n": 5}))
     assert isinstance(wrong, Rejected)
-    assert "returned int" in wrong.cause
+    assert "returned int" in wrong.cause.text
     (rejected,) = mapping.writes(order(None, {"n": 6}))
-    assert rejected == Rejected(
-        "transform shop:order rejected it", "a secret", "orders/C#1|ORDER#1", str(tmp_path / "shop.yml")
-    )
+    cause = Cause("transform shop:order rejected it", CauseKind.UNWRITABLE_DOCUMENT)
+    assert rejected == Rejected(cause, "a secret", "orders/C#1|ORDER#1", str(tmp_path / "shop.yml"))
 
 
 def test_two_fields_of_one_name_are_rejected() -> None:
     mapping = compiled("table: shop\ndocuments: [{index: orders, fields: {rename: {a: b}}}]")
     (failed,) = mapping.writes(order(None, {"a": 1, "b": 2}))
     assert isinstance(failed, Rejected)
-    assert "'b' is there already" in failed.cause
+    assert "'b' is there already" in failed.cause.text
 
 
 def test_a_document_that_cannot_be_made_stops_no_other() -> None:
@@ -153,7 +153,7 @@ def test_a_document_that_cannot_be_made_stops_no_other() -> None:
     one.raw_after["x"] = {"N": "one"}  # type: ignore[index]  # the raw image is a dictionary here
     bad, good = mapping.writes(one)
     assert isinstance(bad, Rejected)
-    assert (bad.document, bad.cause[:25]) == ("bad/C#1|ORDER#1", "the item can't be read at")
+    assert (bad.document, bad.cause.text[:25]) == ("bad/C#1|ORDER#1", "the item can't be read at")
     assert isinstance(good, Index)
 
 
@@ -214,9 +214,8 @@ def test_records_of_a_table_with_other_keys_are_told_by_their_own() -> None:
     assert isinstance(write, Index)
     assert write.id == "x"
     (rejected,) = compiled("table: shop\ndocuments: [{index: a, id: [pk, sk]}]").writes(change({"id": "x"}, None, {}))
-    assert rejected == Rejected(
-        "the item can't be read at Keys: the record's keys lack 'pk'", "", "a", "mappings/shop.yml"
-    )
+    cause = Cause("the item can't be read at Keys: the record's keys lack 'pk'", CauseKind.UNREADABLE_ITEM)
+    assert rejected == Rejected(cause, "", "a", "mappings/shop.yml")
 
 
 def test_an_id_must_tell_items_apart() -> None:

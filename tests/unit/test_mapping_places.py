@@ -12,7 +12,7 @@ import pytest
 from cdc.errors import ConfigError, MappingError
 from cdc.mappings.locations import load_places, places
 from cdc.testing import Always, SimulatedClock, SimulatedS3
-from consumers import pipelines as wiring
+from consumers import runtime
 from consumers.settings import load_settings
 
 SHOP = "table: shop\ndocuments: [{index: orders}]"
@@ -134,9 +134,9 @@ def test_they_are_read_once_when_a_process_is_wired(monkeypatch: pytest.MonkeyPa
         made.append(service)
         return bucket(shop_yml=SHOP)
 
-    monkeypatch.setattr(wiring, "aws_client", client)
+    monkeypatch.setattr(runtime, "aws_client", client)
     settings = {"CDC_MAPPINGS": "s3://b/shop.yml", "CDC_OPENSEARCH_ENDPOINT": "http://127.0.0.1:9"}
-    assert wiring.wire(load_settings(settings)).mappings.of("shop").source == "s3://b/shop.yml"
+    assert runtime.open_runtime(load_settings(settings)).mappings.of("shop").source == "s3://b/shop.yml"
     assert made == ["s3"]
 
 
@@ -144,8 +144,8 @@ def test_without_s3_no_client_of_aws_is_imported() -> None:
     code = (
         "import sys\n"
         "from consumers.settings import load_settings\n"
-        "from consumers.pipelines import wire\n"
-        "wire(load_settings({'CDC_MAPPINGS': 'mappings', 'CDC_OPENSEARCH_ENDPOINT': 'http://127.0.0.1:9'}))\n"
+        "from consumers.runtime import open_runtime\n"
+        "open_runtime(load_settings({'CDC_MAPPINGS': 'mappings', 'CDC_OPENSEARCH_ENDPOINT': 'http://127.0.0.1:9'}))\n"
         "print('boto3' in sys.modules)"
     )
     root = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cdc import Applied, Change, Deadline, Deferred, Operation, Outcome, SinkUnavailable, Superseded
+from cdc import Applied, Cause, Change, Deadline, Deferred, Operation, Outcome, SinkUnavailable, Superseded
 from cdc.testing import sink_contract
 
 Held = dict[str, tuple[int, Any]]
@@ -205,7 +205,7 @@ def test_every_claim_has_a_sentence() -> None:
 def test_a_change_that_any_sink_can_store_must_be_settled() -> None:
     class Waits(Sound):
         def take(self, change: Change) -> Outcome:
-            return Deferred("never")
+            return Deferred(Cause("never"))
 
     with pytest.raises(AssertionError, match="was not settled"):
         CLAIMS["a_change_has_one_outcome"](lambda: Waits({}), dict)

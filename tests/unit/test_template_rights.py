@@ -25,7 +25,7 @@ NAMES = {"s3:ListObjectsV2": "s3:ListBucket", "s3:HeadBucket": "s3:ListBucket", 
 PLACES = {
     "cdc.archive": "archive",
     "cdc.sinks.archive_s3": "archive",
-    "cdc.delivery.dead_lettering": "letters",
+    "cdc.dead_letters.s3": "letters",
     "cdc.mappings.locations": "mappings",
     "consumers.failure_records": "failures",
     "sqs": "LetterQueue",
@@ -34,9 +34,9 @@ PLACES = {
 """The subjects of a module's calls to S3, and of all calls to another service."""
 
 REDRIVE_ALONE = {
-    ("cdc.delivery.dead_lettering", "get_object"): "S3DeadLetters.read",
-    ("cdc.delivery.dead_lettering", "delete_object"): "S3DeadLetters.delete",
-    ("cdc.delivery.dead_lettering", "list_objects_v2"): "S3DeadLetters.keys",
+    ("cdc.dead_letters.s3", "get_object"): "S3DeadLetters.read",
+    ("cdc.dead_letters.s3", "delete_object"): "S3DeadLetters.delete",
+    ("cdc.dead_letters.s3", "list_objects_v2"): "S3DeadLetters.keys",
 }
 """Calls of modules of both, by methods that the function for changes has no use for."""
 NEVER = {

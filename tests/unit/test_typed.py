@@ -19,7 +19,7 @@ from typing import Any
 
 from cdc import Applied, Change, Deadline, Outcome, Sink, changes_from_lambda
 from cdc.testing import change
-from consumers.aws_lambda.changes import handler_for
+from consumers.aws_lambda import handler_for
 
 
 class Printing:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from cdc.causes import CauseKind
 from cdc.duration import seconds
 from cdc.errors import SinkMisconfigured, SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping
@@ -36,7 +37,7 @@ _TEXT = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above
 
 
 class Targets:
-    """What is known of the indices of this process: which stand behind an alias, which have shown their versions."""
+    """The indices that this process knows: which stand behind an alias, which have shown their versions."""
 
     def __init__(self, aliased: Mapping[str, bool] | None = None) -> None:
         self._aliased: dict[str, bool] = dict(aliased or {})
@@ -158,7 +159,8 @@ def prepare(
             raise SinkUnavailable(
                 "opensearch",
                 f"it does not answer while the index {index} is looked up: {type(error).__name__} {error!s:.200}",
-                remedy="Check CDC_OPENSEARCH_ENDPOINT and that the cluster is up.",
+                remedy="Check the endpoint of OpenSearch, and that the cluster is up.",
+                kind=CauseKind.OUT_OF_REACH,
             ) from error
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from cdc.causes import Cause, CauseKind
 from cdc.deadline import Deadline, Slowest
 from cdc.errors import ImageMissing, SinkMisconfigured
 from cdc.mappings.compiled import CompiledMapping, Delete, Index, Write
 from cdc.mappings.fields import refused_name
-from cdc.observer import UNOBSERVED, Observer
+from cdc.observer import UNOBSERVED, Observer, VersionsTied
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded, worst
 from cdc.records.change import Change
 from cdc.sinks.opensearch.bulk import action_bytes, chunks, request_failure, verdict
@@ -112,7 +113,7 @@ class OpenSearchSink:
             other = seen.setdefault((write.index, write.id, write.version), change)
             if other is not change and other.identity != change.identity:
                 self.targets.tie(write.index)
-                self.observer.tied(write.index)
+                self.observer(VersionsTied(write.index))
 
     def _writes(self, change: Change) -> tuple[Write | Rejected, ...]:
         if change.is_coarse and not self.accept_milliseconds:
@@ -145,7 +146,7 @@ class OpenSearchSink:
         if vanished:
             there = iter(self._send_there([write for write in writes if write.index not in vanished], deadline))
             return [
-                Deferred(f"the index {write.index} has vanished", 1.0) if write.index in vanished else next(there)
+                Deferred(_vanished(f"the index {write.index}"), 1.0) if write.index in vanished else next(there)
                 for write in writes
             ]
         return self._send_there(writes, deadline)
@@ -188,7 +189,7 @@ class OpenSearchSink:
 
     def _request(self, writes: Sequence[Write], bodies: Sequence[bytes], deadline: Deadline) -> Sequence[Outcome]:
         if not self.slowest.allows(deadline):
-            return [Deferred("the deadline has passed", tried=False)] * len(writes)
+            return [Deferred.untried("the deadline has passed")] * len(writes)
         from opensearchpy.exceptions import OpenSearchException, SerializationError
 
         unverified = self.targets.unverified(write.index for write in writes)
@@ -202,7 +203,7 @@ class OpenSearchSink:
                 },
             )
         except SerializationError:
-            return [Deferred("OpenSearch's answer is no JSON", 1.0)] * len(writes)
+            return [Deferred(_strange("is no JSON"), 1.0)] * len(writes)
         except OpenSearchException as error:
             return self._failed(writes, bodies, deadline, error)
         self.slowest.took(deadline.clock() - began)
@@ -226,7 +227,7 @@ class OpenSearchSink:
     def _answers(self, response: Any, writes: Sequence[Write], unverified: frozenset[str]) -> Sequence[Outcome]:
         items = response.get("items") if isinstance(response, Mapping) else None
         if not isinstance(items, list) or len(items) != len(writes):
-            return [Deferred("OpenSearch's answer has not one entry for each operation", 1.0)] * len(writes)
+            return [Deferred(_strange("has not one entry for each operation"), 1.0)] * len(writes)
         if unverified:
             self._verify(items, writes, unverified)
         if response.get("errors") is False and all(isinstance(write, Index) for write in writes):
@@ -238,7 +239,7 @@ class OpenSearchSink:
             made = item.get("delete", {}).get("_index") == write.index and "error" not in item["delete"]
             if made:  # behind an alias stands an index of another name: the alias went between our look and the delete
                 log.error("the alias %s has vanished and a delete made an empty index: remove that index", write.index)
-                return Deferred(f"the alias {write.index} has vanished", 1.0)
+                return Deferred(_vanished(f"the alias {write.index}"), 1.0)
         return _of(verdict(item), write)
 
     def _verify(self, items: Sequence[Mapping[str, Any]], writes: Sequence[Write], unverified: frozenset[str]) -> None:
@@ -255,6 +256,14 @@ class OpenSearchSink:
                     remedy="Use an OpenSearch domain or index that honours version_type=external_gte.",
                 )
             self.targets.verified(write.index)
+
+
+def _vanished(what: str) -> Cause:
+    return Cause(f"{what} has vanished", CauseKind.INDEX_VANISHED)
+
+
+def _strange(what: str) -> Cause:
+    return Cause(f"OpenSearch's answer {what}", CauseKind.STRANGE_ANSWER)
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:

@@ -92,6 +92,7 @@ class SimulatedShard:
         self.records: list[ShardRecord] = []
         """All there ever were, trimmed ones included: `trimmed` says where the readable ones begin."""
         self.closed = False
+        self.closed_at: float | None = None
         self.counter: int = max((parent.counter for parent in parents), default=0)
         self._clock = clock
         self._trimmed = 0
@@ -163,6 +164,13 @@ class SimulatedStream:
         shard.counter += 1
         return str(self._number(shard.counter))
 
+    def bounds(self, shard: SimulatedShard) -> tuple[str, str | None]:
+        """The first sequence number of a shard, there yet or not, and the last one if it is closed: the first again if
+        it has no record."""
+        first = max((parent.counter for parent in shard.parents), default=0) + 1
+        last = str(self._number(max(first, shard.counter))) if shard.closed else None
+        return str(self._number(first)), last
+
     def split(self, shard: SimulatedShard) -> tuple[SimulatedShard, SimulatedShard]:
         """Close a shard; two children take half of its hashes each, whatever items are hot."""
         middle = (shard.low + shard.high) // 2
@@ -192,7 +200,7 @@ class SimulatedStream:
     def _close(self, shard: SimulatedShard) -> None:
         if shard.closed:
             raise ValueError(f"{shard} is closed already")
-        shard.closed = True
+        shard.closed, shard.closed_at = True, self._clock()
 
     def _add(self, hashes: tuple[int, int], *parents: SimulatedShard) -> SimulatedShard:
         shard = SimulatedShard(self.arn, self._shard_id(len(self.shards)), hashes, self._clock, parents)

@@ -156,12 +156,12 @@ class SimulatedTable:
         taken = {stream.arn for stream in self._streams}
         while (arn := f"{_TABLE_ARN}{self.name}/stream/{moment.isoformat(timespec='milliseconds')}") in taken:
             moment += timedelta(milliseconds=1)
-        seconds, base = int(self._clock()), self._chance.randrange(10**9, 10**10)
+        base = self._chance.randrange(10**9, 10**10)
         stream = SimulatedStream(
             arn,
             self._clock,
             shards=self._shards,
-            shard_id=lambda place: f"shardId-{seconds * 1000 + place:020d}-{crc32(f'{arn}{place}'.encode()):08x}",
+            shard_id=lambda place: _shard_id(arn, int(self._clock()), place),
             number=lambda counter: counter_number(counter, base + counter),
         )
         self._streams.append(stream)
@@ -263,6 +263,11 @@ class SimulatedTable:
             sequence,
             str(RecordIdentity(label, sequence, write.digest)),
         )
+
+
+def _shard_id(arn: str, seconds: int, place: int) -> str:
+    """A shard's id that says, like real ones, when it was made, in milliseconds; `place` orders those of one second."""
+    return f"shardId-{seconds * 1000 + place:020d}-{crc32(f'{arn}{place}'.encode()):08x}"
 
 
 def _hash(value: AttributeValue) -> int:

@@ -19,7 +19,7 @@ from consumers.kcl.tuning import KclSettings
 
 if TYPE_CHECKING:
     from consumers.kcl.sources.retrieval import Retrieval
-    from consumers.pipelines import Wiring
+    from consumers.runtime import Runtime
 
 __all__ = ["KinesisSource", "Source", "TableSource", "follow_kinesis", "follow_stream", "follow_tables"]
 
@@ -52,8 +52,8 @@ class Source(Protocol):
         """How the KCL gets them."""
         ...
 
-    def prepare(self, wiring: Wiring) -> None:
-        """Check at the start what can be known before the first record; see `Wiring.prepare`.
+    def prepare(self, runtime: Runtime) -> None:
+        """Check at the start what can be known before the first record; see `TablePreparation.prepare`.
 
         Raises:
             ConfigError: it can't be followed as it is.
@@ -103,11 +103,11 @@ class TableSource:
 
         return DynamoDBStreams(jpype, settings, gaps)
 
-    def prepare(self, wiring: Wiring) -> None:
+    def prepare(self, runtime: Runtime) -> None:
         """See `Source.prepare`."""
         for one in self.facts:
             for stream in reversed(one.streams):  # the newest first: an older one is welcome after it
-                wiring.prepare(stream, one.keys, one.view)
+                runtime.tables.prepare(stream, one.keys, one.view)
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,10 @@ class KinesisSource:
         """See `Source.retrieval`."""
         return KinesisStreams(jpype, settings, (self.stream,))
 
-    def prepare(self, wiring: Wiring) -> None:
+    def prepare(self, runtime: Runtime) -> None:
         """See `Source.prepare`: only the tables' precision can be asked for; the rest is done at their first record."""
-        if wiring.settings.kinesis_precision == "microsecond":
-            names = [file.table for file in wiring.mappings.files]
+        if runtime.settings.kinesis_precision == "microsecond":
+            names = [file.table for file in runtime.mappings.files]
             check_precision(self.stream.arn, [name for name in names if not set(name) & set("*?[")])
 
 
