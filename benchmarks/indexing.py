@@ -15,9 +15,9 @@ from benchmarks.drains import STOP_SECONDS, Cost, Work, heap, kcl_settings, tabl
 from benchmarks.orders import record
 from cdc.delivery.consumer_state import Running
 from cdc.delivery.shard import BatchFacts, Payload, ShardConsumer, ShardPipeline, ShardSettings
-from cdc.mappings.compiled import Index
+from cdc.mappings.writes import Put
 from cdc.records.decoding import change_from_adapter, read_adapter
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.sinks.opensearch.bulk import action_bytes
 from cdc.testing import adapter_payload
 from consumers.kcl.consumer import run
@@ -167,7 +167,7 @@ def _bodies(runtime: Runtime, table: str, count: int, operations: int) -> list[t
         action_bytes(write, require_alias=True)
         for number in range(count)
         for write in compiled.writes(change_from_adapter(_record(number), stream))
-        if isinstance(write, Index)
+        if isinstance(write, Put)
     ]
     return [(len(part), b"".join(part)) for part in (lines[at : at + operations] for at in range(0, count, operations))]
 

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from benchmarks.orders import record
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 
 __all__ = ["serving"]
 

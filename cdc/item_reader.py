@@ -15,7 +15,7 @@ from cdc.causes import CauseKind
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
 from cdc.records.attributes import RawItem
-from cdc.records.sequence import keys_digest
+from cdc.records.identity import keys_digest
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient

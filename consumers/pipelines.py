@@ -21,7 +21,7 @@ from cdc.delivery.observed import Observed
 from cdc.delivery.pipeline import Pipeline
 from cdc.delivery.retrying import Retrying
 from cdc.delivery.traced import Traced
-from cdc.duration import seconds
+from cdc.duration import parse_seconds
 from cdc.mappings.compiled import CompiledMapping
 from cdc.observer import UNOBSERVED, Observer
 from cdc.sinks import Sink
@@ -31,7 +31,7 @@ from consumers.preparation import TablePreparation
 from consumers.settings import Settings
 
 if TYPE_CHECKING:
-    from cdc.sinks.opensearch.indices import Targets
+    from cdc.sinks.opensearch.targets import Targets
 
 __all__ = ["CONSUMER", "LAMBDA", "PipelineFactory", "Profile"]
 
@@ -126,7 +126,7 @@ class PipelineFactory:
         if self.settings.on_mass_reject == "hold":
             sink = Breaker(sink)
         if profile.age_limited:
-            sink = AgeLimit(sink, seconds(self.settings.defer_max_age), clock=self.clock, now=self.now)
+            sink = AgeLimit(sink, parse_seconds(self.settings.defer_max_age), clock=self.clock, now=self.now)
         sink = DeadLettering(
             sink,
             self.clients.dead_letters,

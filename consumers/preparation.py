@@ -12,12 +12,12 @@ from cdc.errors import ConfigError
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
 from cdc.mappings.model import TABLE, Mappings, TableMapping
 from cdc.records.change import StreamView
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
-    from cdc.sinks.opensearch.indices import Targets
+    from cdc.sinks.opensearch.targets import Targets
 
 __all__ = ["TablePreparation"]
 

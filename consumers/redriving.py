@@ -11,7 +11,7 @@ from cdc.aws_errors import code_of, translated
 from cdc.dead_letters.redrive import Redriver
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from consumers.runtime import Runtime
 

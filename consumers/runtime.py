@@ -19,7 +19,7 @@ from consumers.preparation import TablePreparation
 from consumers.settings import Settings
 
 if TYPE_CHECKING:
-    from cdc.sinks.opensearch.indices import Targets
+    from cdc.sinks.opensearch.targets import Targets
 
 __all__ = ["Runtime", "load_mappings", "open_runtime"]
 
@@ -65,7 +65,7 @@ def open_runtime(
         )
     targets: Targets | None = None
     if indexed:
-        from cdc.sinks.opensearch.indices import Targets
+        from cdc.sinks.opensearch.targets import Targets
 
         targets = Targets()
     clients = open_clients(settings, indexed=indexed)

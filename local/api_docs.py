@@ -33,7 +33,9 @@ _GROUPS = {
     ("cdc", "Errors"): (
         "CdcError ConfigError MappingError MalformedRecord ImageMissing SinkError SinkUnavailable SinkMisconfigured"
     ),
-    ("cdc.records.sequence", "Streams, order and identity"): "Stream SequenceNumber RecordIdentity",
+    ("cdc.records.stream", "Streams"): "Stream",
+    ("cdc.records.sequence", "Order"): "SequenceNumber",
+    ("cdc.records.identity", "Identity"): "RecordIdentity",
     ("cdc.archive", "The archive"): "ArchivedChange",
     ("consumers.aws_lambda", "Lambda handlers"): None,
     ("cdc.testing", "The test kit"): None,

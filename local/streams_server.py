@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from cdc.records.change import StreamView
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.testing import ShardRecord, SimulatedClock, SimulatedShard, SimulatedStream
 from cdc.testing.simulated.stream import RETENTION_SECONDS
 from local.json_protocol import Asked, error, serving

@@ -15,7 +15,8 @@ from cdc.errors import ConfigError, SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.records.attributes import RawItem, encode_item
-from cdc.records.sequence import Stream, keys_digest
+from cdc.records.identity import keys_digest
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from cdc.testing import ScriptedSink
 

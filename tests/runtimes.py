@@ -8,7 +8,7 @@ from typing import Any
 from cdc.mappings.model import Mappings
 from cdc.observer import UNOBSERVED, Observer
 from cdc.sinks import Sink
-from cdc.sinks.opensearch.indices import Targets
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import SimulatedClock
 from cdc.tracing import UNTRACED, Spans
 from consumers.clients import Clients

@@ -15,7 +15,7 @@ from cdc.item_reader import ItemReader
 from cdc.outcome import Applied, Deferred, Outcome
 from cdc.records.attributes import RawItem
 from cdc.records.change import Change, Operation, StreamView, raw_differences
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 
 __all__ = ["TableCheck", "WriteLatestState"]

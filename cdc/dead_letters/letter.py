@@ -17,7 +17,8 @@ from cdc.errors import ConfigError, MalformedRecord
 from cdc.outcome import Rejected
 from cdc.records.change import Change, Wire
 from cdc.records.decoding import Record, Unreadable, change_from_stream_record, read_adapter, read_kinesis, read_lambda
-from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber, Stream
+from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from cdc.records.stream import Stream
 
 __all__ = [
     "STREAM_SINK",

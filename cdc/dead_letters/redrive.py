@@ -24,7 +24,7 @@ from cdc.mappings.compiled import CompiledMapping
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded, settled, worst
 from cdc.records.change import Change
 from cdc.records.decoding import Record, Unreadable
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 
 __all__ = ["ARCHIVE_SINK", "INDEX_SINK", "Destinations", "Redriven", "Redriver", "Result", "StillDead"]

@@ -17,7 +17,7 @@ from cdc.observer import UNOBSERVED, DeadLettered, Observer, Retried
 from cdc.outcome import Deferred, Outcome, Progress, leading_settled, settled
 from cdc.records.change import Change, StreamView
 from cdc.records.decoding import Record, Unreadable
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 
 __all__ = ["Pipeline", "Prepare", "prepared_already"]

@@ -17,8 +17,8 @@ from cdc.mappings.model import (
     TABLE,
     TOMBSTONE_FIELD,
     ArchiveRule,
-    Document,
-    Fields,
+    DocumentRule,
+    FieldRule,
     Mappings,
     TableMapping,
     resolved_index,
@@ -167,9 +167,9 @@ def _check_shape(tree: Any, kind: Any, at: str, problems: list[str]) -> None:
             )
         elif name == "documents" and isinstance(value, list):
             for position, entry in enumerate(value):
-                _check_shape(entry, Document, f"{here}[{position}]", problems)
+                _check_shape(entry, DocumentRule, f"{here}[{position}]", problems)
         elif name == "fields":
-            _check_shape(value, Fields, here, problems)
+            _check_shape(value, FieldRule, here, problems)
         elif name == "archive" and isinstance(value, dict):
             _check_shape(value, ArchiveRule, here, problems)
         else:
@@ -204,7 +204,7 @@ def _check_meaning(mapping: TableMapping) -> list[str]:
     return problems
 
 
-def _check_document(document: Document, mapping: TableMapping) -> list[str]:
+def _check_document(document: DocumentRule, mapping: TableMapping) -> list[str]:
     problems: list[str] = []
     index = document.index.replace(TABLE, "t")
     if not _INDEX.fullmatch(index) or index[0] in "-_+" or index in (".", ".."):
@@ -245,14 +245,14 @@ def _check_document(document: Document, mapping: TableMapping) -> list[str]:
     return problems
 
 
-def _index_of(document: Document, mapping: TableMapping) -> str:
+def _index_of(document: DocumentRule, mapping: TableMapping) -> str:
     return document.index if mapping.is_glob else resolved_index(document.index, mapping.table)
 
 
 def _check_shared_indices(mapping: TableMapping) -> list[str]:
     """Documents that share an index must agree on what makes a document one: an item has one owner there."""
     problems: list[str] = []
-    first: dict[str, tuple[int, Document]] = {}
+    first: dict[str, tuple[int, DocumentRule]] = {}
     for position, document in enumerate(mapping.documents):
         other_position, other = first.setdefault(_index_of(document, mapping), (position, document))
         problems += [

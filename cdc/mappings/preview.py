@@ -11,13 +11,15 @@ from typing import Any
 import msgspec
 
 from cdc.errors import ConfigError, MalformedRecord
-from cdc.mappings.compiled import Index, compile_mapping
+from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.fields import refused_name
 from cdc.mappings.files import load_mappings, read_mappings
+from cdc.mappings.writes import Put
 from cdc.outcome import Rejected
 from cdc.records.attributes import decode_item
 from cdc.records.change import Change, Operation, StreamView
-from cdc.records.sequence import SequenceNumber, Stream
+from cdc.records.sequence import SequenceNumber
+from cdc.records.stream import Stream
 
 __all__ = ["documents_of_item", "problems_of"]
 
@@ -67,7 +69,7 @@ def documents_of_item(mapping_file: Path, item_file: Path, keys: tuple[str, ...]
     for write in compile_mapping(mapping, table, sorted(keys)).writes(change):
         if isinstance(write, Rejected):
             raise ConfigError(f"{item_file}: {write.cause}", remedy=write.detail)
-        if isinstance(write, Index):
+        if isinstance(write, Put):
             source = loads(write.source, parse_float=Decimal)
             if (name := refused_name(source)) is not None:
                 raise ConfigError(

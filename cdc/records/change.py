@@ -13,15 +13,10 @@ import msgspec
 from cdc.errors import ImageMissing
 from cdc.records.attributes import Item, RawItem, decode_item
 from cdc.records.differences import Added, Changed, Difference, Path, Removed, raw_differences
-from cdc.records.sequence import (
-    RecordIdentity,
-    SequenceNumber,
-    Stream,
-    images_digest,
-    keys_digest,
-    version_at,
-    version_in_stream,
-)
+from cdc.records.identity import RecordIdentity, images_digest, keys_digest
+from cdc.records.sequence import SequenceNumber
+from cdc.records.stream import Stream
+from cdc.records.versions import version_at, version_in_stream
 
 __all__ = [
     "Added",

@@ -21,7 +21,8 @@ import orjson
 from cdc.errors import ConfigError, MalformedRecord
 from cdc.records.attributes import RawItem, decode_item
 from cdc.records.change import Change, Operation, StreamView, Wire
-from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber, Stream
+from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from cdc.records.stream import Stream
 
 __all__ = [
     "Record",

@@ -7,10 +7,11 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from cdc.causes import Cause, CauseKind
-from cdc.deadline import Deadline, Slowest
+from cdc.deadline import Deadline
 from cdc.errors import Defer, Reject
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped
 from cdc.records.change import Change, Operation
+from cdc.slowest import Slowest
 
 __all__ = ["FunctionSink"]
 

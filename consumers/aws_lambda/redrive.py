@@ -12,11 +12,12 @@ from urllib.parse import unquote_plus
 
 from cdc.dead_letters.redrive import Redriven, Redriver, Result, StillDead
 from cdc.dead_letters.s3 import S3DeadLetters
-from cdc.deadline import Deadline, Slowest
+from cdc.deadline import Deadline
 from cdc.errors import CdcError, ConfigError
 from cdc.records.change import Change
 from cdc.sinks import Sink
 from cdc.sinks.functions import FunctionSink
+from cdc.slowest import Slowest
 from consumers.aws_lambda.embedded_metrics import EmbeddedMetrics
 from consumers.aws_lambda.on_failure import StreamReader, is_on_failure, read_on_failure, redrive_batch
 from consumers.aws_lambda.startup import Answer, Context, Event, Handler, answer_deadline, at_init, open_function

@@ -19,7 +19,7 @@ from cdc.dead_letters.query import Selection, selected
 from cdc.dead_letters.redrive import Redriver, Result, StillDead
 from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.deadline import Deadline
-from cdc.duration import seconds
+from cdc.duration import parse_seconds
 from cdc.errors import CdcError, ConfigError
 from cdc.outcome import Superseded
 from consumers.cli.letter_summary import LetterFacts, counts_by_reason, facts_of, print_counts
@@ -291,7 +291,7 @@ def _moment(text: str | None) -> datetime | None:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except ValueError:
         try:
-            return datetime.now(UTC) - timedelta(seconds=seconds(text))
+            return datetime.now(UTC) - timedelta(seconds=parse_seconds(text))
         except ConfigError:
             raise ConfigError(
                 f"{text!r} is no time", remedy="Write 2026-01-15T09:30 (UTC), or how long ago: 2h, 3d."

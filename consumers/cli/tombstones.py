@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cdc.duration import seconds
+from cdc.duration import parse_seconds
 from cdc.errors import ConfigError
 from consumers.settings import Settings, load_settings
 
@@ -41,11 +41,11 @@ def purge_tombstones(
     from rich.console import Console
 
     from cdc.sinks.opensearch.client import opensearch_client
-    from cdc.sinks.opensearch.tombstones import purge
+    from cdc.sinks.opensearch.purge import purge
     from consumers.clients import opensearch_options
 
     settings = load_settings(os.environ)
-    age = timedelta(seconds=seconds(older_than))
+    age = timedelta(seconds=parse_seconds(older_than))
     client = opensearch_client(opensearch_options(settings))
     removed: dict[str, int] = {}
     with Console(stderr=True).status("looking for tombstones …") as status:
@@ -56,7 +56,7 @@ def purge_tombstones(
                 age,
                 datetime.now(UTC),
                 force=force,
-                retention=timedelta(seconds=seconds(retention)) if retention else None,
+                retention=timedelta(seconds=parse_seconds(retention)) if retention else None,
                 progress=lambda count, index=index: status.update(f"{index}: {count} tombstones removed"),  # type: ignore[misc]
             )
     if as_json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cdc.delivery.shard import BatchFacts, Running, ShardPipeline, ShardSettings
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.observer import observe_all
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from consumers.http.monitoring import service_of
 from consumers.kcl.consumer import run

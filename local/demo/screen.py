@@ -15,7 +15,7 @@ from rich.table import Table
 
 from cdc.records.change import Added, Changed, Removed
 from cdc.records.decoding import change_from_stream_record
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient

@@ -18,7 +18,7 @@ from cdc.errors import ConfigError
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import Mappings
 from cdc.records.change import StreamView
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.testing import (
     SimulatedClock,
     SimulatedEventSourceMapping,

@@ -14,8 +14,9 @@ from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.sinks.archive_s3 import S3Archive
 from cdc.sinks.functions import FunctionSink
-from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import Claim, MemorySink, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change, sink_contract
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cdc.records.sequence import RecordIdentity, Stream
+from cdc.records.identity import RecordIdentity
+from cdc.records.stream import Stream
 from cdc.testing import SimulatedClock, SimulatedShard, SimulatedTable, TableWrite
 from local.streams_server import Answered, ServedStream, StreamsServer
 

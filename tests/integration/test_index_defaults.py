@@ -16,8 +16,9 @@ from cdc import Applied, Deadline, Rejected
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.records.attributes import decode_item
-from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import change
 
 PAGE = (Path(__file__).parents[2] / "docs" / "index-defaults.md").read_text(encoding="utf-8")

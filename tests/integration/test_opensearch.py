@@ -16,12 +16,14 @@ from opensearchpy import OpenSearch
 from cdc import Applied, Change, Deadline, Deferred, Outcome, Rejected, Superseded
 from cdc.delivery.retrying import Retrying
 from cdc.errors import SinkMisconfigured, SinkUnavailable
-from cdc.mappings.compiled import Index, compile_mapping
+from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
+from cdc.mappings.writes import Put
 from cdc.sinks.opensearch.bulk import verdict
 from cdc.sinks.opensearch.client import OpenSearchOptions, opensearch_client
-from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import change
 from local.opensearch import start_opensearch
 from local.servers import Servers
@@ -229,7 +231,7 @@ def test_a_change_rejected_by_two_indices_names_both(opensearch: OpenSearch, ind
 
 def test_a_request_that_fails_as_a_whole_rejects_the_guilty_write_alone(opensearch: OpenSearch, index: str) -> None:
     sink = sink_of(opensearch, index)
-    writes = [Index(index, identifier, None, 7, b"{}") for identifier in ("a", "b", "x" * 600, "c")]
+    writes = [Put(index, identifier, None, 7, b"{}") for identifier in ("a", "b", "x" * 600, "c")]
     found = sink._send(writes, Deadline.after(30))
     assert [type(outcome) for outcome in found] == [Applied, Applied, Rejected, Applied]
 
@@ -246,9 +248,7 @@ def test_an_unreachable_opensearch_defers_all(index: str, opensearch: OpenSearch
 def test_a_target_that_ignores_versions_stops_the_consumer(opensearch: OpenSearch, index: str) -> None:
     sink = sink_of(opensearch, index)
     with pytest.raises(SinkMisconfigured, match="ignores external versions"):
-        sink._verify(
-            [{"index": {"_version": 1, "status": 201}}], [Index(index, "a", None, 7, b"{}")], frozenset({index})
-        )
+        sink._verify([{"index": {"_version": 1, "status": 201}}], [Put(index, "a", None, 7, b"{}")], frozenset({index}))
 
 
 def test_requests_are_cut_by_count_and_bytes(opensearch: OpenSearch, index: str) -> None:

@@ -11,7 +11,7 @@ from cdc.archive import Segment, line_of, unite
 from cdc.causes import Cause
 from cdc.deadline import Deadline
 from cdc.delivery.pipeline import Pipeline
-from cdc.mappings.compiled import Delete, Index, Write
+from cdc.mappings.writes import Delete, Put, Write
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Superseded, leading_settled, settled
 from cdc.sinks.opensearch.sink import coalesce
 from cdc.testing import ScriptedSink, change
@@ -20,7 +20,7 @@ from tests import strategies
 writes = st.lists(
     st.builds(
         lambda document, version, kind: (
-            Index("orders", document, None, version, b"{}") if kind else Delete("orders", document, None, version)
+            Put("orders", document, None, version, b"{}") if kind else Delete("orders", document, None, version)
         ),
         st.sampled_from("ab"),
         st.integers(1, 4),
@@ -41,7 +41,7 @@ class Server:
         return [self._apply(write) for write in sent]
 
     def _apply(self, write: Write) -> Outcome:
-        if isinstance(write, Index) and write.version in self.refused:
+        if isinstance(write, Put) and write.version in self.refused:
             return Rejected(Cause("refused"))
         if write.id in self.state and self.state[write.id][0] > write.version:
             return Superseded()

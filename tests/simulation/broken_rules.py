@@ -18,7 +18,7 @@ from cdc.dead_letters import letter
 from cdc.deadline import Deadline
 from cdc.delivery import age_limit, pipeline, shard
 from cdc.delivery import dead_lettering as dead_letters
-from cdc.mappings.compiled import Write
+from cdc.mappings.writes import Write
 from cdc.outcome import Applied, Deferred, Outcome, Progress, Rejected, Superseded, leading_settled
 from cdc.records import change
 from cdc.records.change import Change
@@ -26,7 +26,7 @@ from cdc.records.decoding import Record
 from cdc.sinks import archive_s3 as s3
 from cdc.sinks.opensearch import bulk
 from cdc.sinks.opensearch import sink as opensearch
-from cdc.sinks.opensearch.indices import Targets
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing.simulated import batches, kcl
 from cdc.testing.simulated.leases import SimulatedLease
 

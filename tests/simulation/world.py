@@ -17,7 +17,7 @@ from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import Mappings
 from cdc.records.change import Change
 from cdc.records.decoding import Record, read_adapter, read_lambda
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.faults import Faults, Killed
 from cdc.testing.simulated.event_source_mapping import SimulatedEventSourceMapping

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from cdc import Applied, Change, Deadline, Deferred, Outcome, Rejected
 from cdc.causes import Cause
 from cdc.dead_letters.s3 import S3DeadLetters
-from cdc.deadline import Slowest
 from cdc.delivery.dead_lettering import DeadLettering
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.item_reader import DynamoDBItems
 from cdc.sinks.functions import FunctionSink
 from cdc.sinks.opensearch.client import timeout_of, within
+from cdc.slowest import Slowest
 from cdc.testing import ScriptedSink, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change
 from tests.invoking import POISON, Deployment, event_of, records
 

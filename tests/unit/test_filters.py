@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
-from cdc.mappings.model import Document, TableMapping
+from cdc.mappings.model import DocumentRule, TableMapping
 from cdc.records.attributes import encode_item
 from cdc.records.change import Change
 from cdc.records.decoding import changes_from_lambda
@@ -109,7 +109,7 @@ def change_of(one: Mapping[str, Any]) -> Change:
 
 
 def mapping(*wheres: Mapping[str, Any], table: str = "shop", archive: bool = False) -> TableMapping:
-    documents = tuple(Document(index=f"i{position}", where=dict(where)) for position, where in enumerate(wheres))
+    documents = tuple(DocumentRule(index=f"i{position}", where=dict(where)) for position, where in enumerate(wheres))
     return TableMapping(table, documents, archive=archive, source="shop.yml")
 
 

@@ -14,8 +14,9 @@ from cdc.errors import SinkMisconfigured
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.sinks.opensearch.concurrency import InFlight
-from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, change
 
 MOST = 3

@@ -19,7 +19,8 @@ from cdc.delivery.dead_lettering import DeadLettering
 from cdc.delivery.pipeline import Pipeline
 from cdc.records.change import StreamView
 from cdc.records.decoding import Unreadable, read_adapter, read_kinesis, read_lambda
-from cdc.records.sequence import SequenceNumber, Stream
+from cdc.records.sequence import SequenceNumber
+from cdc.records.stream import Stream
 from cdc.testing import STREAM_ARN, MemorySink, ScriptedSink, change, stream_record
 from tests.events import payload
 from tests.redriving import KEY, NOW, Here, Items, Letters, redriven, redriver

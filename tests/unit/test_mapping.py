@@ -10,8 +10,9 @@ import pytest
 
 from cdc.causes import Cause, CauseKind
 from cdc.errors import ConfigError, MappingError
-from cdc.mappings.compiled import CompiledMapping, Delete, Index, Write, compile_mapping
+from cdc.mappings.compiled import CompiledMapping, compile_mapping
 from cdc.mappings.files import load_mappings, parse_mapping
+from cdc.mappings.writes import Delete, Put, Write
 from cdc.outcome import Rejected
 from cdc.records.change import Change
 from cdc.testing import change
@@ -45,7 +46,7 @@ def kinds(writes: tuple[Write | Rejected, ...]) -> dict[str, str]:
 def test_an_item_becomes_the_document_that_the_mapping_says() -> None:
     item = {"status": "open", "total": 5, "password": "x", "address": {"city": "Bern", "secret": 1}}
     (write,) = compiled().writes(order(None, item))
-    assert isinstance(write, Index)
+    assert isinstance(write, Put)
     assert (write.index, write.id, write.routing) == ("orders", "C#1|ORDER#1", "C#1")
     assert orjson.loads(write.source) == {
         "pk": "C#1",
@@ -123,7 +124,7 @@ def test_a_transform_gets_exact_values_and_may_say_that_there_is_no_document(tmp
     mapping = compiled(text, source=str(tmp_path / "shop.yml"))
     big = 12345678901234567890123456789012345678
     (write,) = mapping.writes(order(None, {"n": big}))
-    assert isinstance(write, Index)
+    assert isinstance(write, Put)
     assert write.source == b'{"n":%d,"op":"INSERT"}' % big
     assert kinds(mapping.writes(order({"n": 2}, {"n": 0}))) == {"orders": "Delete"}
     (failed,) = mapping.writes(order(None, {"n": 1}))
@@ -154,7 +155,7 @@ def test_a_document_that_cannot_be_made_stops_no_other() -> None:
     bad, good = mapping.writes(one)
     assert isinstance(bad, Rejected)
     assert (bad.document, bad.cause.text[:25]) == ("bad/C#1|ORDER#1", "the item can't be read at")
-    assert isinstance(good, Index)
+    assert isinstance(good, Put)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_numbers_in_a_pattern_are_exact_and_those_of_a_body_are_json() -> None:
 
 def test_records_of_a_table_with_other_keys_are_told_by_their_own() -> None:
     (write,) = compiled("table: shop\ndocuments: [{index: a}]").writes(change({"id": "x"}, None, {}))
-    assert isinstance(write, Index)
+    assert isinstance(write, Put)
     assert write.id == "x"
     (rejected,) = compiled("table: shop\ndocuments: [{index: a, id: [pk, sk]}]").writes(change({"id": "x"}, None, {}))
     cause = Cause("the item can't be read at Keys: the record's keys lack 'pk'", CauseKind.UNREADABLE_ITEM)
@@ -225,7 +226,7 @@ def test_an_id_must_tell_items_apart() -> None:
         compiled("table: shop\ndocuments: [{index: a, routing: status}]")
     pinned = compiled("table: shop\ndocuments: [{index: a, id: [pk], where: {sk: [PROFILE]}}]")
     (write,) = pinned.writes(change({"pk": "C#1", "sk": "PROFILE"}, None, {}))
-    assert isinstance(write, Index)
+    assert isinstance(write, Put)
     assert write.id == "C#1"
 
 
@@ -235,7 +236,7 @@ def test_a_table_finds_its_mapping_by_name_then_by_glob(tmp_path: Path) -> None:
     mappings = load_mappings([tmp_path])
     assert mappings.of("shop").source.endswith("a.yml")
     (write,) = compile_mapping(mappings.of("prod-A"), "prod-A", ["pk"]).writes(change({"pk": "x"}, None, {}))
-    assert isinstance(write, Index)
+    assert isinstance(write, Put)
     assert write.index == "prod-a-items"
     with pytest.raises(ConfigError, match="no mapping names the table 'nobody'"):
         mappings.of("nobody")

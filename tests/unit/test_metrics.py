@@ -24,9 +24,9 @@ from cdc.mappings.model import Mappings
 from cdc.observer import LeftForLater, VersionsTied
 from cdc.records.change import Change
 from cdc.records.decoding import read_adapter
-from cdc.records.sequence import Stream
-from cdc.sinks.opensearch.indices import Targets
+from cdc.records.stream import Stream
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import (
     STREAM_ARN,
     ScriptedSink,

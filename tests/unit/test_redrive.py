@@ -15,7 +15,8 @@ from cdc.dead_letters.redrive import Redriven, StillDead
 from cdc.errors import SinkUnavailable
 from cdc.records.attributes import encode_item
 from cdc.records.decoding import read_lambda
-from cdc.records.sequence import Stream, keys_digest
+from cdc.records.identity import keys_digest
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from cdc.sinks.functions import FunctionSink
 from cdc.testing import STREAM_ARN, ScriptedSink, change, stream_record

@@ -16,7 +16,8 @@ from cdc.delivery.shard import BatchFacts, LeaseLost, Payload, Running, ShardCon
 from cdc.errors import SinkUnavailable
 from cdc.outcome import Applied, Deferred, Outcome, leading_settled
 from cdc.records.decoding import Record, read_adapter
-from cdc.records.sequence import SequenceNumber, Stream
+from cdc.records.sequence import SequenceNumber
+from cdc.records.stream import Stream
 from cdc.testing import STREAM_ARN, stream_record
 
 STREAM = Stream.dynamodb(STREAM_ARN)

@@ -16,7 +16,7 @@ from cdc.delivery.shard import Running, ShardConsumer, ShardSettings
 from cdc.outcome import Applied, Deferred, Outcome, Rejected
 from cdc.records.change import Change
 from cdc.records.decoding import read_adapter
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.testing import (
     MemorySink,
     ScriptedSink,

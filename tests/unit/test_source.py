@@ -17,7 +17,7 @@ from cdc.errors import ConfigError, SinkUnavailable
 from cdc.outcome import Applied, Deferred
 from cdc.records.change import Change, StreamView
 from cdc.records.decoding import Record
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.testing import MemorySink
 from consumers.kcl.service import Following
 from consumers.kcl.sources import kinesis

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from cdc.causes import Cause, CauseKind
-from cdc.mappings.compiled import Index, Write
+from cdc.mappings.writes import Put, Write
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Superseded
 
 __all__ = ["action_bytes", "chunks", "request_failure", "verdict"]
@@ -44,7 +44,7 @@ def action_bytes(write: Write, *, require_alias: bool) -> bytes:
         about["routing"] = write.routing
     if require_alias:
         about["require_alias"] = True
-    if isinstance(write, Index):
+    if isinstance(write, Put):
         return orjson.dumps({"index": about}) + b"\n" + write.source + b"\n"
     return orjson.dumps({"delete": about}) + b"\n"
 

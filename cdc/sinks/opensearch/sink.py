@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from cdc.causes import Cause, CauseKind
-from cdc.deadline import Deadline, Slowest
+from cdc.deadline import Deadline
 from cdc.errors import ImageMissing, SinkMisconfigured
-from cdc.mappings.compiled import CompiledMapping, Delete, Index, Write
+from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.fields import refused_name
+from cdc.mappings.writes import Delete, Put, Write
 from cdc.observer import UNOBSERVED, Observer, VersionsTied
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded, worst
 from cdc.records.change import Change
 from cdc.sinks.opensearch.bulk import action_bytes, chunks, request_failure, verdict
 from cdc.sinks.opensearch.client import timeout_of, within
 from cdc.sinks.opensearch.concurrency import InFlight
-from cdc.sinks.opensearch.indices import Targets
+from cdc.sinks.opensearch.targets import Targets
+from cdc.slowest import Slowest
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -230,7 +232,7 @@ class OpenSearchSink:
             return [Deferred(_strange("has not one entry for each operation"), 1.0)] * len(writes)
         if unverified:
             self._verify(items, writes, unverified)
-        if response.get("errors") is False and all(isinstance(write, Index) for write in writes):
+        if response.get("errors") is False and all(isinstance(write, Put) for write in writes):
             return [Applied()] * len(writes)
         return [self._answer(item, write) for item, write in zip(items, writes, strict=True)]
 
@@ -279,6 +281,6 @@ def _of(outcome: Outcome, write: Write) -> Outcome:
     if not isinstance(outcome, Rejected):
         return outcome
     detail = outcome.detail
-    if isinstance(write, Index) and (name := refused_name(orjson.loads(write.source))) is not None:
+    if isinstance(write, Put) and (name := refused_name(orjson.loads(write.source))) is not None:
         detail += f"\nOpenSearch takes no field named {name!r}: rename it in the mapping (fields: rename)."
     return replace(outcome, detail=detail, document=f"{write.index}/{write.id}")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from cdc.duration import seconds
+from cdc.duration import parse_seconds
 
 __all__ = ["Held", "SimulatedIndex", "Written", "exact", "flat_settings"]
 
@@ -101,7 +101,7 @@ class SimulatedIndex:
 
 @lru_cache(maxsize=64)
 def _gc_seconds(duration: str) -> float:
-    return seconds(duration)
+    return parse_seconds(duration)
 
 
 def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
 from cdc.records.attributes import AttributeValue, RawItem, encode_item
 from cdc.records.change import StreamView
-from cdc.records.sequence import RecordIdentity, Stream, keys_digest
+from cdc.records.identity import RecordIdentity, keys_digest
+from cdc.records.stream import Stream
 from cdc.testing.changes import raw_stream_record
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.faults import Faults

@@ -11,7 +11,8 @@ from cdc.delivery.consumer_state import RETENTION_SECONDS
 from cdc.delivery.shard import Payload
 from cdc.errors import ConfigError
 from cdc.records.decoding import Record, read_adapter, read_kinesis
-from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber, Stream
+from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from cdc.records.stream import Stream
 from consumers.kcl.leases.gaps import Gaps
 from consumers.kcl.sources.kinesis import KinesisStream, KinesisStreams, check_precision, describe_kinesis
 from consumers.kcl.sources.streams import TableFacts, describe_stream, describe_table, watching
