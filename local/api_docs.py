@@ -44,6 +44,9 @@ _GROUPS = {
 
 _UNLISTED = {"cdc": {"__version__"}}
 
+_WIDTH = 100
+"""Longer signatures get a line for each parameter."""
+
 Definition = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
@@ -91,7 +94,7 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
         if isinstance(member, ast.FunctionDef) and not member.name.startswith("_"):
             is_property = any("property" in _text(mark) for mark in member.decorator_list)
             result = f" -> {_text(member.returns)}" if member.returns else ""
-            shown = f"{member.name}{result}" if is_property else _signature(member).removeprefix("def ")
+            shown = f"{member.name}{result}" if is_property else _signature(member, width=1000).removeprefix("def ")
             lines.append(f"- `{shown}`: {_indented(_prose(ast.get_docstring(member)))}")
         elif text and isinstance(member, ast.AnnAssign) and not _text(member.target).startswith("_"):
             lines.append(f"- `{_text(member.target)}: {_text(member.annotation)}`: {_indented(text)}")
@@ -103,12 +106,30 @@ def _indented(text: str) -> str:
     return re.sub(r"\n(?=.)", "\n  ", text.strip())
 
 
-def _signature(node: ast.FunctionDef) -> str:
-    """The signature without `self` and `cls`, on one line if it fits, else a line each parameter."""
-    arguments = _text(node.args)
-    arguments = re.sub(r"^(self|cls)(, |$)", "", arguments)
+def _signature(node: ast.FunctionDef, width: int = _WIDTH) -> str:
+    """The signature without `self` and `cls`, on one line if it fits, else with a line for each parameter."""
+    parameters = [_spaced(part) for part in _parts(_text(node.args)) if part not in ("self", "cls")]
     returns = f" -> {_text(node.returns)}" if node.returns else ""
-    return f"def {node.name}({arguments}){returns}"
+    line = f"def {node.name}({', '.join(parameters)}){returns}"
+    return line if len(line) <= width else f"def {node.name}(\n    " + ",\n    ".join(parameters) + f",\n){returns}"
+
+
+def _parts(arguments: str) -> list[str]:
+    """The parameters of a signature: split at commas that stand in no bracket."""
+    parts, depth = [""], 0
+    for letter in arguments:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _spaced(parameter: str) -> str:
+    """Spaces around the `=` of a parameter that has a type, as ruff writes them."""
+    name, colon, rest = parameter.partition(": ")
+    return f"{name}: {re.sub(r'(?<! )=(?! )', ' = ', rest, count=1)}" if colon else parameter
 
 
 def _class_head(node: ast.ClassDef) -> str:
@@ -127,7 +148,7 @@ def _class_head(node: ast.ClassDef) -> str:
         _text(one) for one in node.body if isinstance(one, ast.AnnAssign) and not _text(one.target).startswith("_")
     ]
     line = f"class {node.name}({', '.join(fields)})"
-    return line if len(line) <= 100 else f"class {node.name}(\n    " + ",\n    ".join(fields) + ",\n)"
+    return line if len(line) <= _WIDTH else f"class {node.name}(\n    " + ",\n    ".join(fields) + ",\n)"
 
 
 _SECTION = re.compile(r"^(Raises|Returns|Args):\n((?:    .*\n?|\n)+)", re.MULTILINE)
@@ -137,11 +158,13 @@ def _prose(text: str | None) -> str:
     """A docstring as Markdown: its sections as lists."""
 
     def listed(section: re.Match[str]) -> str:
-        body = re.sub(r"\n {4,}", " ", dedent(section[2]).strip())
-        entries = [line.strip() for line in dedent(body).splitlines() if line.strip()]
-        return f"{section[1]}:\n\n" + "\n".join(f"- {entry}" for entry in entries) + "\n"
+        body = dedent(section[2]).strip()
+        if section[1] == "Returns":
+            return f"Returns: {body}\n\n"
+        entries = re.sub(r"\n +", " ", body).splitlines()
+        return f"{section[1]}:\n\n" + "\n".join(f"- {entry}" for entry in entries) + "\n\n"
 
-    return _SECTION.sub(listed, (text or "").rstrip() + "\n")
+    return _SECTION.sub(listed, (text or "").rstrip() + "\n").rstrip() + "\n"
 
 
 def _definition(module: str, name: str) -> tuple[Definition, str]:
@@ -170,9 +193,8 @@ def _with_texts(body: Sequence[ast.stmt]) -> Iterator[tuple[ast.stmt, str]]:
 
 
 def _text(node: ast.AST) -> str:
-    """The source of a node, with the quotes and spaces that ruff writes."""
-    text = re.sub(r"'([^'\"\\\\]*)'", r'"\1"', ast.unparse(node))
-    return re.sub(r"(: [^,()=]+)=(?=\S)", r"\1 = ", text) if isinstance(node, ast.arguments) else text
+    """The source of a node, with the quotes that ruff writes."""
+    return re.sub(r"'([^'\"\\\\]*)'", r'"\1"', ast.unparse(node))
 
 
 @cache
