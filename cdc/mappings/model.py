@@ -14,6 +14,9 @@ import msgspec
 from cdc.errors import ConfigError
 
 __all__ = [
+    "ASIDE_FIELD",
+    "ASIDE_NAMES_FIELD",
+    "RESERVED_FIELDS",
     "TABLE",
     "TOMBSTONE_FIELD",
     "ArchiveRule",
@@ -26,6 +29,12 @@ __all__ = [
 ]
 
 TOMBSTONE_FIELD = "_cdc_tombstone"
+ASIDE_FIELD = "_cdc_aside"
+"""Holds the attributes that the index refuses, whole and not searched."""
+ASIDE_NAMES_FIELD = "_cdc_aside_names"
+"""Holds the names of those attributes, to be searched and counted."""
+RESERVED_FIELDS = frozenset((TOMBSTONE_FIELD, ASIDE_FIELD, ASIDE_NAMES_FIELD))
+"""Fields of documents that are ours: neither a mapping nor an attribute may write them."""
 TABLE = "{table}"
 """Stands for the table's name in an index and in an id."""
 
@@ -49,6 +58,7 @@ class DocumentRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unless_only: tuple[str, ...] = ()
     on_remove: Literal["delete", "tombstone", "keep"] = "delete"
     on_expiry: Literal["delete", "tombstone", "keep"] | None = None
+    on_unfit: Literal["set_aside", "dead_letter"] = "set_aside"
     routing: str | None = None
     body: dict[str, Any] = {}
 

@@ -79,7 +79,7 @@ def test_an_item_with_too_many_names_is_rejected_alone(people: tuple[OpenSearch,
         "people",
         ["id"],
     )
-    many = change({"id": "many"}, None, {f"name-{number}": number for number in range(1001)}, sequence=10**20)
+    many = change({"id": "many"}, None, {f"name-{number}": number for number in range(5001)}, sequence=10**20)
     few = change({"id": "few"}, None, {"n": 1}, sequence=2 * 10**20)
     targets = Targets()
     prepare(client, compiled, many.stream, targets)
@@ -96,12 +96,14 @@ def test_the_fields_are_as_the_page_says(people: tuple[OpenSearch, str]) -> None
     assert fields["age"] == {
         "type": "double",
         "ignore_malformed": True,
-        "fields": {"exact": {"type": "keyword"}},
+        "fields": {"exact": {"type": "keyword", "ignore_above": 8191}},
     }
     assert fields["name"]["type"] == "text"
     assert fields["name"]["fields"]["keyword"]["type"] == "keyword"
     assert fields["born"]["type"] == "text"
-    assert fields["member"]["type"] == "boolean"
+    assert fields["member"] == {"type": "keyword", "ignore_above": 8191}
+    assert fields["_cdc_aside"] == {"type": "object", "enabled": False}
+    assert fields["_cdc_aside_names"]["type"] == "keyword"
     assert fields["address"]["properties"]["city"]["type"] == "text"
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from cdc.mappings.model import TOMBSTONE_FIELD
+from cdc.mappings.model import ASIDE_FIELD, ASIDE_NAMES_FIELD, TOMBSTONE_FIELD
 
-__all__ = ["GC_DELETES_SECONDS", "body_digest", "index_body"]
+__all__ = ["ASIDE_PROPERTIES", "GC_DELETES_SECONDS", "body_digest", "index_body"]
 
 
 GC_DELETES_SECONDS = 20 * 60
@@ -18,21 +18,40 @@ GC_DELETES_SECONDS = 20 * 60
 a consumer can hold a request. Not longer, since remembered deletes live in OpenSearch's heap."""
 
 
-_NUMBER = {"type": "double", "ignore_malformed": True, "fields": {"exact": {"type": "keyword"}}}
+_LONGEST_KEYWORD = 8191
+"""Characters that a term may have: four bytes each stay below Lucene's 32766."""
+_KEYWORD = {"type": "keyword", "ignore_above": _LONGEST_KEYWORD}
+_NUMBER = {"type": "double", "ignore_malformed": True, "fields": {"exact": _KEYWORD}}
+_TEXT = {"type": "text", "fields": {"keyword": _KEYWORD}}
+_BOOLEAN = _KEYWORD
+"""A field of type `boolean` refuses all but true and false, and knows no `ignore_malformed`; a keyword takes any scalar,
+and `{"term": {"active": true}}` finds it."""
 
+ASIDE_PROPERTIES: dict[str, Any] = {
+    ASIDE_FIELD: {"type": "object", "enabled": False},
+    ASIDE_NAMES_FIELD: {"type": "keyword", "ignore_above": _LONGEST_KEYWORD},
+}
+"""The fields that hold what an index refuses, as an index mapping has them."""
 
-_TEXT = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 8191}}}
+_MAPPING_LIMITS = {
+    "total_fields": {"limit": 5000},
+    "depth": {"limit": 100},
+    "nested_fields": {"limit": 500},
+    "nested_objects": {"limit": 100_000},
+}
+"""OpenSearch's own are 1000 fields, which maps that are keyed by ids reach soon; 20 levels, where DynamoDB has 32; 50
+nested fields and 10000 nested objects of a document."""
 
 
 def index_body(body: Mapping[str, Any], *, tombstones: bool = False) -> dict[str, Any]:
     """The body an index is made with: `body` of the mapping merged over our defaults.
 
     Every number keeps its digits in `_source` and in an exact keyword, whatever a double can hold; an attribute that
-    is a number here and a string there is stored all the same.
+    is a number or a boolean here and a string there is stored all the same.
     """
-    properties: dict[str, Any] = {TOMBSTONE_FIELD: {"type": "date"}} if tombstones else {}
+    properties = {**({TOMBSTONE_FIELD: {"type": "date"}} if tombstones else {}), **ASIDE_PROPERTIES}
     default = {
-        "settings": {"index": {"gc_deletes": f"{GC_DELETES_SECONDS}s"}},
+        "settings": {"index": {"gc_deletes": f"{GC_DELETES_SECONDS}s", "mapping": _MAPPING_LIMITS}},
         "mappings": {
             "date_detection": False,
             "numeric_detection": False,
@@ -40,6 +59,7 @@ def index_body(body: Mapping[str, Any], *, tombstones: bool = False) -> dict[str
                 {"whole": {"match_mapping_type": "long", "mapping": _NUMBER}},
                 {"fraction": {"match_mapping_type": "double", "mapping": _NUMBER}},
                 {"text": {"match_mapping_type": "string", "mapping": _TEXT}},
+                {"truth": {"match_mapping_type": "boolean", "mapping": _BOOLEAN}},
             ],
             "properties": properties,
         },
@@ -50,13 +70,16 @@ def index_body(body: Mapping[str, Any], *, tombstones: bool = False) -> dict[str
 
 
 def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings written `index.gc_deletes` or `gc_deletes` as OpenSearch's nested ones, so that ours are replaced."""
+    """Settings written `index.mapping.depth.limit` or nested as OpenSearch's nested ones, so that ours are replaced."""
     nested: dict[str, Any] = {}
     for name, value in settings.items():
-        if name == "index" and isinstance(value, Mapping):
-            nested.update(value)
-        else:
-            nested[name.removeprefix("index.")] = value
+        parts = name.removeprefix("index.").split(".")
+        deep: Any = value
+        if isinstance(value, Mapping) and parts in (["index"], ["mapping"]):
+            deep = _nested(value)["index"]
+        for part in reversed([] if parts == ["index"] else parts):
+            deep = {part: deep}
+        nested = _merged(nested, deep)
     return {"index": nested}
 
 
