@@ -27,6 +27,7 @@ class CauseKind(StrEnum):
     INDEX_UNAVAILABLE = "index_unavailable"
     INDEX_VANISHED = "index_vanished"
     STRANGE_ANSWER = "strange_answer"
+    UNKNOWN_ANSWER = "unknown_answer"
     LOST_RACE = "lost_race"
     AWS_REFUSED = "aws_refused"
     RESTLESS_ITEM = "restless_item"
@@ -60,9 +61,14 @@ KINDS: Mapping[CauseKind, KindRule] = {
     CauseKind.NOT_TRIED: KindRule(_RETRY),
     CauseKind.OUT_OF_REACH: KindRule(_RETRY, "Check that the server is up and that this process can reach it."),
     CauseKind.OVERLOADED: KindRule(_RETRY, "Give the server more capacity, or send less at once."),
-    CauseKind.INDEX_UNAVAILABLE: KindRule(_RETRY, "Open the index, lift its block, or allow this user to write to it."),
+    CauseKind.INDEX_UNAVAILABLE: KindRule(
+        _RETRY,
+        "Mend the index: open it, lift its block, give its alias one index to write to and its pipeline a definition, "
+        "or allow this user to write to it.",
+    ),
     CauseKind.INDEX_VANISHED: KindRule(_RETRY, "Restore the index or its alias, then restart the consumer."),
     CauseKind.STRANGE_ANSWER: KindRule(_RETRY, "Check what answers at the endpoint: a proxy may answer in its place."),
+    CauseKind.UNKNOWN_ANSWER: KindRule(_RETRY, "Look the error up: docs/opensearch-answers.md does not know it."),
     CauseKind.LOST_RACE: KindRule(_RETRY),
     CauseKind.AWS_REFUSED: KindRule(_RETRY, "Check the permissions of this role, and the name of the resource."),
     CauseKind.RESTLESS_ITEM: KindRule(_RETRY),

@@ -114,7 +114,6 @@ def test_older_states_and_replays(opensearch: OpenSearch, index: str) -> None:
         ({"": 1}, "rename"),
         ({".x": 1}, "rename"),
         ({"x..y": 1}, "rename"),
-        ({"flag": "yes"}, ""),
         ({"scalar": {"inner": 1}}, ""),
     ],
 )

@@ -114,9 +114,9 @@ def copies_are_dropped_by_sequence_number_alone(patch: pytest.MonkeyPatch) -> No
 def a_429_is_taken_as_applied(patch: pytest.MonkeyPatch) -> None:
     honest = bulk.verdict
 
-    def verdict(item: Mapping[str, Any]) -> Outcome:
+    def verdict(item: Mapping[str, Any], alias: str | None = None) -> Outcome:
         ((_, answer),) = item.items()
-        return Applied() if answer.get("status") == 429 else honest(item)
+        return Applied() if answer.get("status") == 429 else honest(item, alias)
 
     patch.setattr(opensearch, "verdict", verdict)
 
@@ -124,8 +124,8 @@ def a_429_is_taken_as_applied(patch: pytest.MonkeyPatch) -> None:
 def a_missing_index_is_taken_as_deleted(patch: pytest.MonkeyPatch) -> None:
     honest = bulk.verdict
 
-    def verdict(item: Mapping[str, Any]) -> Outcome:
-        return Applied() if item.get("delete", {}).get("status") == 404 else honest(item)
+    def verdict(item: Mapping[str, Any], alias: str | None = None) -> Outcome:
+        return Applied() if item.get("delete", {}).get("status") == 404 else honest(item, alias)
 
     patch.setattr(opensearch, "verdict", verdict)
     patch.setattr(opensearch.OpenSearchSink, "_vanished", lambda self, writes, deadline: frozenset())

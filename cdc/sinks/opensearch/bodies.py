@@ -24,8 +24,8 @@ _KEYWORD = {"type": "keyword", "ignore_above": _LONGEST_KEYWORD}
 _NUMBER = {"type": "double", "ignore_malformed": True, "fields": {"exact": _KEYWORD}}
 _TEXT = {"type": "text", "fields": {"keyword": _KEYWORD}}
 _BOOLEAN = _KEYWORD
-"""A field of type `boolean` refuses all but true and false, and knows no `ignore_malformed`; a keyword takes any scalar,
-and `{"term": {"active": true}}` finds it."""
+"""A field of type `boolean` refuses all but true and false, and knows no `ignore_malformed`; a keyword takes any
+scalar, and `{"term": {"active": true}}` finds it."""
 
 ASIDE_PROPERTIES: dict[str, Any] = {
     ASIDE_FIELD: {"type": "object", "enabled": False},

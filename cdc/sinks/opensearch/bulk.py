@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,24 +12,11 @@ import orjson
 from cdc.causes import Cause, CauseKind
 from cdc.mappings.writes import Put, Write
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Superseded
+from cdc.sinks.opensearch.answers import Whose, meaning_of
 
-__all__ = ["action_bytes", "chunks", "request_failure", "verdict"]
+__all__ = ["Doubtful", "action_bytes", "chunks", "none_spoils", "request_failure", "verdict"]
 
-_MAY_PASS = frozenset(
-    {
-        "index_not_found_exception",
-        "index_closed_exception",
-        "cluster_block_exception",
-        "security_exception",
-        "rejected_execution_exception",
-        "circuit_breaking_exception",
-        "unavailable_shards_exception",
-        "process_cluster_event_timeout_exception",
-        "timeout_exception",
-    }
-)
-"""Error types that say something of the index or the cluster, never of the document."""
-_OVERLOADED = frozenset({"rejected_execution_exception", "circuit_breaking_exception"})
+_WHOLE = "OpenSearch, of a whole request:"
 _ERROR_TYPE = re.compile("[a-z][a-z_]{0,60}")
 
 
@@ -61,8 +49,22 @@ def chunks(sizes: Sequence[int], max_bytes: int, max_count: int) -> Iterator[sli
         yield slice(start, len(sizes))
 
 
-def verdict(item: Mapping[str, Any]) -> Outcome:
-    """The meaning of one item of a bulk response for its operation."""
+@dataclass(frozen=True, slots=True)
+class Doubtful(Deferred):
+    """An answer that nobody has told us the meaning of. `detail` is OpenSearch's error; it may quote values."""
+
+    detail: str = ""
+
+    def rejected(self) -> Rejected:
+        """The same as a rejection."""
+        return Rejected(Cause(self.cause.text, CauseKind.DOCUMENT_REFUSED, self.cause.code), self.detail)
+
+
+def verdict(item: Mapping[str, Any], alias: str | None = None) -> Outcome:
+    """The meaning of one item of a bulk response for its operation, which was sent to `alias`, if it is one.
+
+    `Doubtful` where nobody knows whose fault an error is.
+    """
     ((action, answer),) = item.items()
     status = int(answer.get("status", 0))
     error = answer.get("error")
@@ -71,36 +73,59 @@ def verdict(item: Mapping[str, Any]) -> Outcome:
             return Applied()  # a delete that finds nothing has still put its version on record
         cause = Cause(f"OpenSearch answered {status} without a reason", CauseKind.STRANGE_ANSWER, f"http_{status}")
         return Deferred(cause, 1.0)
-    kind = str(error.get("type", "unknown")) if isinstance(error, Mapping) else "unknown"
+    kind, reason = "unknown", ""
+    if isinstance(error, Mapping):
+        kind, reason = str(error.get("type", kind)), str(error.get("reason", reason))
     if status == 409 and kind == "version_conflict_engine_exception":
         return Superseded()
-    if status in (401, 403, 408, 409, 429) or status >= 500 or kind in _MAY_PASS:
-        return Deferred(Cause(f"OpenSearch: {status} {kind}", _deferred_kind(status, kind), kind))
-    return Rejected(
-        Cause(f"OpenSearch: {status} {kind}", CauseKind.DOCUMENT_REFUSED, kind), orjson.dumps(error).decode()
-    )
+    index = answer.get("_index")
+    reached = None if alias is None or index is None else index != alias
+    meaning = meaning_of(status, kind, reason, reached=reached)
+    cause = Cause(f"OpenSearch: {status} {kind:.100}", meaning.kind, _code(status, kind))
+    match meaning.whose:
+        case Whose.DOCUMENT | Whose.REQUEST:
+            return Rejected(cause, orjson.dumps(error).decode())
+        case Whose.UNKNOWN:
+            return Doubtful(cause, 1.0, orjson.dumps(error).decode())
+        case Whose.INDEX | Whose.TIME:
+            return Deferred(cause)
 
 
 def request_failure(error: Exception) -> Outcome:
-    """The meaning of a request that failed as a whole, for all its operations; `Rejected` only where it may be split.
+    """The meaning of a request that failed as a whole, for all its operations; `Rejected` and `Doubtful` only where one
+    of them may have spoilt it.
 
     `error` is one of opensearch-py's exceptions.
     """
     status = getattr(error, "status_code", None)
+    if not isinstance(status, int):
+        return Deferred(Cause(f"OpenSearch is out of reach: {type(error).__name__}", CauseKind.OUT_OF_REACH))
+    info = getattr(error, "info", None)
+    told = info.get("error") if isinstance(info, Mapping) else None
     kind = str(getattr(error, "error", "") or type(error).__name__)
-    if status in (400, 413):
-        return Rejected(
-            Cause(f"OpenSearch: {status} {kind:.100}", CauseKind.DOCUMENT_REFUSED, _code(status, kind)), str(error)
-        )
-    if isinstance(status, int):
-        return Deferred(Cause(f"OpenSearch: {status} {kind:.100}", _deferred_kind(status, kind), _code(status, kind)))
-    return Deferred(Cause(f"OpenSearch is out of reach: {type(error).__name__}", CauseKind.OUT_OF_REACH))
+    meaning = meaning_of(status, kind)
+    cause = Cause(f"{_WHOLE} {status} {_code(status, kind)}", meaning.kind, _code(status, kind))
+    if meaning.whose is Whose.REQUEST:
+        return Rejected(cause, str(error))
+    if meaning.whose in (Whose.INDEX, Whose.TIME):
+        return Deferred(cause)
+    if not isinstance(told, Mapping):
+        text = f"OpenSearch's answer {status} is none of OpenSearch's own"
+        return Deferred(Cause(text, CauseKind.STRANGE_ANSWER, f"http_{status}"), 1.0)
+    return Doubtful(Cause(cause.text, CauseKind.UNKNOWN_ANSWER, cause.code), 1.0, str(error))
 
 
-def _deferred_kind(status: int, error_type: str) -> CauseKind:
-    if status == 429 or error_type in _OVERLOADED:
-        return CauseKind.OVERLOADED
-    return CauseKind.INDEX_UNAVAILABLE if error_type in _MAY_PASS else CauseKind.OUT_OF_REACH
+def none_spoils(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+    """The outcomes of a request's operations. Where each of several failed as a request of its own, no operation spoilt
+    it: they are deferred."""
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Doubtful | Rejected)]
+    causes = {outcome.cause for outcome in refused}
+    if len(outcomes) < 2 or len(refused) < len(outcomes) or len(causes) > 1:
+        return outcomes
+    (cause,) = causes
+    if not cause.text.startswith(_WHOLE) or cause.code == "http_413":
+        return outcomes
+    return [Deferred(cause.under(CauseKind.STRANGE_ANSWER, "each of several requests fails"), 1.0)] * len(outcomes)
 
 
 def _code(status: int, error_type: str) -> str:

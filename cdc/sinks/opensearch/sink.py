@@ -18,9 +18,10 @@ from cdc.mappings.writes import Delete, Put, Write
 from cdc.observer import UNOBSERVED, Observer, VersionsTied
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded, worst
 from cdc.records.change import Change
-from cdc.sinks.opensearch.bulk import action_bytes, chunks, request_failure, verdict
+from cdc.sinks.opensearch.bulk import Doubtful, action_bytes, chunks, none_spoils, request_failure, verdict
 from cdc.sinks.opensearch.client import timeout_of, within
 from cdc.sinks.opensearch.concurrency import InFlight
+from cdc.sinks.opensearch.doubts import Doubts
 from cdc.sinks.opensearch.targets import Targets
 from cdc.slowest import Slowest
 
@@ -36,7 +37,7 @@ Send = Callable[[Sequence[Write]], Sequence[Outcome]]
 _WORTH_A_REQUEST = 100
 """Operations that a request of its own is worth: with fewer, what a request costs by itself shows."""
 
-_ANSWER = "errors,items.delete._index,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
+_ANSWER = "errors,items.*._index,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"
 
 
 def coalesce(writes: Sequence[Write], send: Send) -> list[Outcome]:
@@ -89,6 +90,7 @@ class OpenSearchSink:
     in_flight: InFlight = field(default_factory=InFlight, repr=False, compare=False)
     """Requests of one round that are sent at once. No two of a round hold the same document, and a round waits for all
     of its own."""
+    doubts: Doubts = field(default_factory=Doubts, repr=False, compare=False)
     slowest: Slowest = field(default_factory=Slowest, repr=False, compare=False)
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
@@ -176,10 +178,10 @@ class OpenSearchSink:
     def _send_there(self, writes: Sequence[Write], deadline: Deadline) -> Sequence[Outcome]:
         bodies = [action_bytes(write, require_alias=self.targets.require_alias(write.index)) for write in writes]
         count = min(self.max_count, max(_WORTH_A_REQUEST, -(-len(writes) // self.in_flight.most)))
-        parts = list(chunks([len(body) for body in bodies], self.max_bytes, count))
+        parts = list(self.doubts.alone(chunks([len(body) for body in bodies], self.max_bytes, count), writes))
 
         def send(part: slice) -> Sequence[Outcome]:
-            return self._request(writes[part], bodies[part], deadline)
+            return self.doubts.judged(writes[part], none_spoils(self._request(writes[part], bodies[part], deadline)))
 
         outcomes: list[Outcome] = []
         # a target that ignores versions must be found out by the first request, before any other is sent
@@ -214,17 +216,15 @@ class OpenSearchSink:
     def _failed(
         self, writes: Sequence[Write], bodies: Sequence[bytes], deadline: Deadline, error: Exception
     ) -> Sequence[Outcome]:
-        """A request-level 400 or 413 may be one record's fault: halve until it stands alone."""
+        """A request-level 400 or 413 may be one operation's fault: halve until it stands alone."""
         outcome = request_failure(error)
-        if not isinstance(outcome, Rejected):
-            return [outcome] * len(writes)
-        if len(writes) == 1:
-            return [_of(outcome, writes[0])]
-        middle = len(writes) // 2
-        return [
-            *self._request(writes[:middle], bodies[:middle], deadline),
-            *self._request(writes[middle:], bodies[middle:], deadline),
-        ]
+        if isinstance(outcome, Doubtful | Rejected) and len(writes) > 1:
+            middle = len(writes) // 2
+            return [
+                *self._request(writes[:middle], bodies[:middle], deadline),
+                *self._request(writes[middle:], bodies[middle:], deadline),
+            ]
+        return [_of(outcome, write) for write in writes]
 
     def _answers(self, response: Any, writes: Sequence[Write], unverified: frozenset[str]) -> Sequence[Outcome]:
         items = response.get("items") if isinstance(response, Mapping) else None
@@ -242,7 +242,7 @@ class OpenSearchSink:
             if made:  # behind an alias stands an index of another name: the alias went between our look and the delete
                 log.error("the alias %s has vanished and a delete made an empty index: remove that index", write.index)
                 return Deferred(_vanished(f"the alias {write.index}"), 1.0)
-        return _of(verdict(item), write)
+        return _of(verdict(item, write.index if self.targets.require_alias(write.index) else None), write)
 
     def _verify(self, items: Sequence[Mapping[str, Any]], writes: Sequence[Write], unverified: frozenset[str]) -> None:
         """A target that ignores external versions would let older states win without a sign: stop at the first."""
