@@ -38,6 +38,8 @@ class CauseKind(StrEnum):
     NO_DEAD_LETTER_STORE = "no_dead_letter_store"
     DEAD_LETTER_NOT_STORED = "dead_letter_not_stored"
     DOCUMENT_REFUSED = "document_refused"
+    UNKNOWN_REFUSED = "unknown_refused"
+    REQUEST_REFUSED = "request_refused"
     UNREADABLE_RECORD = "unreadable_record"
     UNREADABLE_ITEM = "unreadable_item"
     UNWRITABLE_DOCUMENT = "unwritable_document"
@@ -79,6 +81,12 @@ KINDS: Mapping[CauseKind, KindRule] = {
     CauseKind.NO_DEAD_LETTER_STORE: KindRule(_RETRY, "Configure a bucket for dead letters."),
     CauseKind.DEAD_LETTER_NOT_STORED: KindRule(_RETRY, "Check the bucket of dead letters, and the permissions on it."),
     CauseKind.DOCUMENT_REFUSED: KindRule(_DEAD_LETTER, "Mend the mapping or the item, then redrive the letter."),
+    CauseKind.UNKNOWN_REFUSED: KindRule(
+        _DEAD_LETTER, "Look the error up, mend what it names, then redrive the letter."
+    ),
+    CauseKind.REQUEST_REFUSED: KindRule(
+        _DEAD_LETTER, "Make the item smaller, or let OpenSearch take larger requests (http.max_content_length)."
+    ),
     CauseKind.UNREADABLE_RECORD: KindRule(_DEAD_LETTER),
     CauseKind.UNREADABLE_ITEM: KindRule(_DEAD_LETTER),
     CauseKind.UNWRITABLE_DOCUMENT: KindRule(

@@ -18,6 +18,7 @@ __all__ = [
     "Observer",
     "RecordsSettled",
     "Retried",
+    "SetAside",
     "VersionsTied",
     "WriteTimed",
     "Wrote",
@@ -111,6 +112,17 @@ class VersionsTied:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A field of a document is written where the index does not look at it, since it does not fit.
+
+    `name`: the field's, of the first 100 that an index had in this process; `other` for the rest.
+    """
+
+    index: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Flushed:
     """All that a sink applied is durable."""
 
@@ -130,6 +142,7 @@ Event = (
     | DeadLettered
     | ArchivedObject
     | VersionsTied
+    | SetAside
     | Flushed
 )
 

@@ -7,7 +7,16 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, DocumentRule, TableMapping, resolved_index, split_path
+from cdc.mappings.model import (
+    ASIDE_FIELD,
+    ASIDE_NAMES_FIELD,
+    TABLE,
+    TOMBSTONE_FIELD,
+    DocumentRule,
+    TableMapping,
+    resolved_index,
+    split_path,
+)
 from cdc.mappings.pattern import faults_of_pattern
 from cdc.mappings.text import Fault, Place
 
@@ -16,6 +25,11 @@ __all__ = ["across_files", "faults_of", "with_floats"]
 _INDEX = re.compile(r"[^A-Z\s\"*\\<|,>/?#:]+")
 _MAX_INDEX_BYTES = 255
 """OpenSearch's rules for names of indices (OpenSearch documentation, "Create index": naming restrictions)."""
+_RESERVED = {
+    TOMBSTONE_FIELD: "tombstones",
+    ASIDE_FIELD: "what an index refuses",
+    ASIDE_NAMES_FIELD: "the names of what an index refuses",
+}
 _SHARED = ("id", "routing", "on_remove", "on_expiry", "body")
 
 
@@ -102,12 +116,16 @@ def _fields(document: DocumentRule) -> Iterator[Fault]:
     targets = list(document.fields.rename.values())
     for name in sorted({name for name in targets if targets.count(name) > 1}):
         yield ("fields", "rename"), f"two fields would be named {name!r}"
-    if TOMBSTONE_FIELD in targets:
-        yield ("fields", "rename"), f"{TOMBSTONE_FIELD} is reserved for tombstones"
-    if "tombstone" in (document.on_remove, document.on_expiry):
-        included = {split_path(path)[0] for path in document.fields.include or ()}
-        if TOMBSTONE_FIELD in included:
-            yield ("fields", "include"), f"{TOMBSTONE_FIELD} is reserved for tombstones"
+    included = {split_path(path)[0] for path in document.fields.include or ()}
+    mappings = document.body.get("mappings")
+    properties = mappings.get("properties") if isinstance(mappings, dict) else None
+    for name, purpose in _RESERVED.items():
+        if name in targets:
+            yield ("fields", "rename"), f"{name} is reserved for {purpose}"
+        if name in included:
+            yield ("fields", "include"), f"{name} is reserved for {purpose}"
+        if isinstance(properties, dict) and name in properties:
+            yield ("body", "mappings", "properties", name), f"is reserved for {purpose}; leave it out"
 
 
 def _index_of(document: DocumentRule, mapping: TableMapping) -> str:

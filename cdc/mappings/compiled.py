@@ -16,8 +16,16 @@ import orjson
 from cdc.causes import Cause, CauseKind
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
 from cdc.mappings.document_id import document_id, key_text
-from cdc.mappings.fields import only, rename, without
-from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, DocumentRule, TableMapping, resolved_index, split_path
+from cdc.mappings.fields import METADATA_FIELDS, only, rename, without
+from cdc.mappings.model import (
+    RESERVED_FIELDS,
+    TABLE,
+    TOMBSTONE_FIELD,
+    DocumentRule,
+    TableMapping,
+    resolved_index,
+    split_path,
+)
 from cdc.mappings.pattern import Pattern, compile_pattern
 from cdc.mappings.transforms import Transform, load_transform
 from cdc.mappings.writes import Delete, Put, Write
@@ -29,6 +37,9 @@ __all__ = [
     "CompiledMapping",
     "compile_mapping",
 ]
+
+_NO_FIELDS = METADATA_FIELDS | RESERVED_FIELDS | {""}
+"""Names that a document's own fields can't have."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +58,8 @@ class _Owner:
     def takes(self, item: RawItem | None) -> bool:
         return item is not None and self.pattern.matches(item)
 
-    def source(self, change: Change, item: RawItem) -> bytes | None:
-        """The JSON of the document, or None if the transform says that the item has none.
+    def put(self, change: Change, item: RawItem, identifier: str, routing: str | None) -> Put | None:
+        """The write of the document, or None if the transform says that the item has none.
 
         Raises:
             MalformedRecord: an attribute can't be read.
@@ -64,12 +75,30 @@ class _Owner:
             document = transformed
         for path, name in self.rename:
             rename(document, path, name)
-        if TOMBSTONE_FIELD in document:
-            raise Reject(f"the document has a field {TOMBSTONE_FIELD}, which is reserved for tombstones")
+        unfit = () if _NO_FIELDS.isdisjoint(document) else self._unfit(document)
         try:
-            return orjson.dumps(document)
+            source = orjson.dumps(document)
         except (TypeError, orjson.JSONEncodeError) as error:
             raise Reject("the document can't be written as JSON", detail=str(error)) from error
+        return Put(self.index, identifier, routing, change.version, source, self._keys(change), unfit, self.sets_aside)
+
+    @cached_property
+    def sets_aside(self) -> bool:
+        """Is what the index refuses set aside?"""
+        return self.document.on_unfit == "set_aside"
+
+    def _unfit(self, document: Mapping[str, Any]) -> tuple[str, ...]:
+        """Fields that no index takes: an attribute may have any name, but a mapping may not write ours."""
+        reserved = sorted(RESERVED_FIELDS & document.keys())
+        if reserved and (self.transform is not None or not self.sets_aside):
+            raise Reject(f"the document has a field {reserved[0]}, which is reserved")
+        return tuple(name for name in document if name in _NO_FIELDS)
+
+    def _keys(self, change: Change) -> tuple[str, ...]:
+        if not self.rename:
+            return tuple(change.raw_keys)
+        names = {path[0]: name for path, name in self.rename if len(path) == 1}
+        return tuple(names.get(name, name) for name in change.raw_keys)
 
     def _transformed(self, transform: Transform, item: RawItem, change: Change) -> dict[str, Any] | None:
         from cdc.records.attributes import decode_item
@@ -166,10 +195,8 @@ class CompiledMapping:
             return self._leaving(change, index, before) if left and before is not None else None
         if after is before and change.raw_before is not None and after.ignores(change):
             return None
-        source = after.source(change, change.raw_after)
-        if source is None:
-            return self._leaving(change, index, after)
-        return Put(index, self._id(change, after), self._routing(change, after), change.version, source)
+        put = after.put(change, change.raw_after, self._id(change, after), self._routing(change, after))
+        return self._leaving(change, index, after) if put is None else put
 
     def _owner_before(self, change: Change, owners: Sequence[_Owner]) -> _Owner | None:
         """The owner of the item as it was. Without the old image: the one its keys decide, else whoever could be."""

@@ -11,7 +11,15 @@ from typing import Any
 from cdc.errors import Reject
 from cdc.records.attributes import RawItem
 
-__all__ = ["only", "refused_name", "rename", "without"]
+__all__ = [
+    "MAX_NAME_CHARACTERS",
+    "METADATA_FIELDS",
+    "fields_with_refused_names",
+    "only",
+    "refused_name",
+    "rename",
+    "without",
+]
 
 
 def only(item: RawItem, paths: Sequence[tuple[str, ...]]) -> RawItem:
@@ -73,29 +81,55 @@ def rename(document: dict[str, Any], path: tuple[str, ...], name: str) -> None:
 def refused_name(document: Mapping[str, Any], *, top: bool = True) -> str | None:
     """A field name that OpenSearch refuses, if the document has one ("Metadata fields"; names with misplaced dots)."""
     for name, value in document.items():
-        if (top and name in _METADATA) or not name or name.startswith(".") or ".." in name:
+        if (top and name in METADATA_FIELDS) or _is_misshapen(name):
             return name
-        for inner in value if isinstance(value, list) else [value]:
-            if isinstance(inner, dict) and (found := refused_name(inner, top=False)) is not None:
-                return found
+        if (found := _refused_within(value)) is not None:
+            return found
     return None
 
 
-_METADATA = frozenset(
+def fields_with_refused_names(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The document's own fields that have a name OpenSearch refuses, or hold one."""
+    return tuple(name for name, value in document.items() if refused_name({name: value}) is not None)
+
+
+def _refused_within(value: Any) -> str | None:
+    if isinstance(value, dict):
+        return refused_name(value, top=False)
+    for inner in value if isinstance(value, list) else ():
+        if (found := _refused_within(inner)) is not None:
+            return found
+    return None
+
+
+def _is_misshapen(name: str) -> bool:
+    """Is it blank, or has it an empty or a blank part between its dots? Dots at its end do not count, as in Java."""
+    if not name.strip(_BLANKS):
+        return True
+    if len(name) > MAX_NAME_CHARACTERS:
+        return True
+    return "." in name and any(not part.strip(_BLANKS) for part in name.rstrip(".").split("."))
+
+
+_BLANKS = " \t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\u1680\u2028\u2029\u205f\u3000" + "".join(
+    chr(code) for code in range(0x2000, 0x200B) if code != 0x2007
+)
+"""The characters that are blanks to Java (`Character.isWhitespace`)."""
+MAX_NAME_CHARACTERS = 50_000
+"""OpenSearch reads no JSON with a longer name; DynamoDB's may have 64 KB."""
+METADATA_FIELDS = frozenset(
     (
         "_id",
         "_index",
         "_source",
         "_routing",
-        "_type",
         "_field_names",
         "_ignored",
-        "_meta",
         "_nested_path",
         "_seq_no",
         "_primary_term",
         "_version",
-        "_size",
         "_data_stream_timestamp",
     )
 )
+"""OpenSearch's own fields, which no document may have at its top."""

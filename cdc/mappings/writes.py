@@ -8,13 +8,20 @@ __all__ = ["Delete", "Put", "Write"]
 
 
 class Put(msgspec.Struct, frozen=True):
-    """Write `source` (a JSON object) as the document."""
+    """Write `source` (a JSON object) as the document.
+
+    `keys`: its fields that stand for key attributes. `unfit`: its fields whose names no index takes. `may_set_aside`:
+    does the mapping let what the index refuses be set aside?
+    """
 
     index: str
     id: str
     routing: str | None
     version: int
     source: bytes
+    keys: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
+    may_set_aside: bool = False
 
 
 class Delete(msgspec.Struct, frozen=True):

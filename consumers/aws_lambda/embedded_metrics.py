@@ -26,6 +26,7 @@ from cdc.observer import (
     LeftForLater,
     RecordsSettled,
     Retried,
+    SetAside,
     VersionsTied,
     WriteTimed,
     Wrote,
@@ -49,6 +50,7 @@ TABLE_METRICS: Mapping[str, str] = {
     "ArchiveObjects": _COUNT,
     "ArchiveBytes": _BYTES,
     "VersionTies": _COUNT,
+    "SetAside": _COUNT,
 }
 """Metrics with the dimension `Table`, each with its unit."""
 
@@ -80,6 +82,8 @@ class _Told:
     sinks: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     times: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
     """In milliseconds, by sink (none: the table's) and metric."""
+    aside: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Fields that were set aside, by index and name."""
     redrive: Counter[str] | None = None
 
 
@@ -137,13 +141,14 @@ class EmbeddedMetrics:
             "Metrics": [{"Name": name, "Unit": metrics[name]} for name in values],
         }
         head = {"Timestamp": round(self._now() * 1000), "CloudWatchMetrics": [directive]}
-        return orjson.dumps({"_aws": head, **about, **values}).decode() + "\n"
+        more = {"SetAsideNames": self._told.aside} if "SetAside" in metrics and self._told.aside else {}
+        return orjson.dumps({"_aws": head, **about, **values, **more}).decode() + "\n"
 
     def messages(self, redriven: int, kept: int) -> None:
         """What became of the messages of a redrive."""
         self._told.redrive = Counter(Redriven=redriven, Kept=kept)
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:  # noqa: PLR0912  (a table of cases)
         """Count an event of the invocation that runs."""
         counts, sinks = self._told.counts, self._told.sinks
         match event:
@@ -170,6 +175,9 @@ class EmbeddedMetrics:
                 counts.update(ArchiveObjects=1, ArchiveBytes=size_bytes)
             case VersionsTied():
                 counts["VersionTies"] += 1
+            case SetAside(index, name):
+                counts["SetAside"] += 1
+                self._told.aside[index][name] += 1
             case Flushed(sink, seconds):
                 self._time(sink, "FlushTime", seconds)
             case _:

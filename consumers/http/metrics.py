@@ -17,6 +17,7 @@ from cdc.observer import (
     LeftForLater,
     RecordsSettled,
     Retried,
+    SetAside,
     VersionsTied,
     WriteTimed,
     Wrote,
@@ -64,6 +65,9 @@ class Metrics:
         self._archived_bytes = self._counter("cdc_archive_bytes", "Bytes written to the archive, compressed.")
         self._archived_objects = self._counter("cdc_archive_objects", "Objects written to the archive.")
         self._ties = self._counter("cdc_version_ties", "Records of one item that had equal versions.", "index")
+        self._aside = self._counter(
+            "cdc_set_aside", "Fields that the index refuses and that are set aside, by document.", "index", "name"
+        )
         self._batch_seconds = Histogram(
             "cdc_batch_seconds",
             "From a batch's arrival, or its last part's settling, to its settling.",
@@ -111,6 +115,8 @@ class Metrics:
                 self._archived_bytes.inc(size_bytes)
             case VersionsTied(index):
                 self._ties.labels(index).inc()
+            case SetAside(index, name):
+                self._aside.labels(index, name).inc()
             case Flushed(sink, seconds):
                 self._flush_seconds.labels(sink).observe(seconds)
             case BatchReceived():

@@ -61,6 +61,7 @@ documents:
   - index: orders
     where: {status: [{anything-but: draft}]}
     body: {mappings: {properties: {poison: {type: date}}}}
+    on_unfit: dead_letter
   - {index: drafts, where: {status: [draft]}, on_remove: tombstone}
 """
 DIGITS = 12345678901234567890123456789012345678

@@ -17,7 +17,7 @@ from typing import Any
 from cdc.archive import read_archive
 from cdc.dead_letters.letter import DeadLetter, change_of_letter
 from cdc.delivery.age_limit import DEFERRED_TOO_LONG
-from cdc.mappings.model import TOMBSTONE_FIELD
+from cdc.mappings.model import ASIDE_FIELD, ASIDE_NAMES_FIELD, RESERVED_FIELDS, TOMBSTONE_FIELD
 from cdc.records.attributes import RawItem
 from cdc.records.change import Change
 from cdc.testing.clock import SimulatedClock
@@ -222,7 +222,7 @@ class Checker:
         for index in INDICES:
             for identifier, (_, source) in self._server.documents(index).items():
                 if TOMBSTONE_FIELD not in source:
-                    found[index, identifier] = source
+                    found[index, identifier] = _whole(source)
         for place in sorted(wanted.keys() | found.keys()):
             if wanted.get(place) == found.get(place) or place[1] in waiting:
                 continue
@@ -291,6 +291,12 @@ def _plain(value: Mapping[str, Any]) -> Any:
             return int(content) if content.lstrip("-").isdigit() else Decimal(content)
         case "SS":
             return sorted(content)
+        case "M":
+            return _document(content)
+        case "L":
+            return [_plain(value) for value in content]
+        case "NULL":
+            return None
     return content
 
 
@@ -301,3 +307,11 @@ def _record(line: Any) -> str:
 
 def _lines(body: bytes) -> list[Any]:
     return [json.loads(line) for line in gzip.decompress(body).splitlines()]
+
+
+def _whole(source: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with what was set aside back in its place."""
+    aside = source.get(ASIDE_FIELD, {})
+    if list(aside) != source.get(ASIDE_NAMES_FIELD, []):
+        raise AssertionError(f"the names of what is set aside are others: {source}")
+    return {**{name: value for name, value in source.items() if name not in RESERVED_FIELDS}, **aside}

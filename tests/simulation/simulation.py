@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
@@ -27,6 +28,7 @@ __all__ = ["Report", "simulate", "simulate_seed", "smallest"]
 _TURNS = 3_000
 _WRITES_MEANWHILE = 0.4
 _REDRIVES = 6
+_SHAPES: tuple[Any, ...] = (1, "x", True, None, {}, {"a": 1}, {"a": {"b": "x"}}, [1, "x"], [{"a": "x"}, 2], [{"a": {}}])
 _LATE_SECONDS = 200.0
 """By then everything that was sent has arrived."""
 
@@ -235,6 +237,8 @@ class _Run:
         attributes = {"n": self.written, "status": chance.choice(["draft", "open", "paid"]), "tags": {"b", "a"}}
         if self.plan.poison and chance.random() < 0.1:
             attributes[POISON] = True
+        if not self.plan.poison and chance.random() < 0.3:  # one that does not fit what the index knows from others
+            attributes[chance.choice(["shape", "shape", "other", "_version", "a..b"])] = chance.choice(_SHAPES)
         self.world.table.put(key, attributes)
 
     def _reshard(self, event: Event) -> None:

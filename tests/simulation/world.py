@@ -336,9 +336,10 @@ def _refused(source: Mapping[str, Any]) -> str | None:
 
 
 def _mapping(plan: Plan) -> str:
+    rules = f"on_remove: {plan.on_remove}, on_unfit: {'dead_letter' if plan.poison else 'set_aside'}"
     return (
         "table: shop\n"
         "documents:\n"
-        f"  - {{index: orders, on_remove: {plan.on_remove}, where: {{status: [{{anything-but: draft}}]}}}}\n"
-        f"  - {{index: drafts, on_remove: {plan.on_remove}, where: {{status: [draft]}}}}\n"
+        f"  - {{index: orders, {rules}, where: {{status: [{{anything-but: draft}}]}}}}\n"
+        f"  - {{index: drafts, {rules}, where: {{status: [draft]}}}}\n"
     )

@@ -276,9 +276,9 @@ def test_every_kind_of_fault_comes() -> None:
     }
 
 
-def sink_on(server: SimulatedOpenSearch, on_remove: str = "delete") -> OpenSearchSink:
+def sink_on(server: SimulatedOpenSearch, rule: str = "on_remove: delete") -> OpenSearchSink:
     """The real sink, on an index that it has made."""
-    text = f"table: shop\ndocuments: [{{index: orders, on_remove: {on_remove}}}]"
+    text = f"table: shop\ndocuments: [{{index: orders, {rule}}}]"
     compiled = compile_mapping(parse_mapping(text, source="shop.yml"), "shop", ["pk"])
     client: Any = server
     targets = Targets()
@@ -314,13 +314,13 @@ def test_the_sink_rejects_poison_alone() -> None:
     server = SimulatedOpenSearch(
         clock, rejects=lambda source: "illegal_argument_exception" if source["n"] == 3 else None
     )
-    assert outcomes(sink_on(server), clock) == [Applied] * 3 + [Rejected] + [Applied] * 2
+    assert outcomes(sink_on(server, "on_unfit: dead_letter"), clock) == [Applied] * 3 + [Rejected] + [Applied] * 2
 
 
 def test_tombstones_are_documents_that_searches_do_not_show() -> None:
     clock = SimulatedClock()
     server = SimulatedOpenSearch(clock)
-    sink = sink_on(server, on_remove="tombstone")
+    sink = sink_on(server, rule="on_remove: tombstone")
     removed = change({"pk": "a"}, {"n": 1}, None, sequence=10**20)
     assert list(sink.write([removed], Deadline.after(30, clock=clock))) == [Applied()]
     assert server.count(index="orders")["count"] == 0

@@ -13,7 +13,7 @@ __all__ = ["ANSWERS", "STATUSES", "Meaning", "Whose", "meaning_of"]
 
 
 class Whose(StrEnum):
-    """What an error says something of."""
+    """The party that an error says something of."""
 
     DOCUMENT = "the document"
     """It is set aside in part, or becomes a dead letter."""
@@ -29,7 +29,7 @@ class Whose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an answer means: whose fault it is, and the kind of cause."""
+    """The meaning of an answer: whose fault it is, and the kind of cause."""
 
     whose: Whose
     kind: CauseKind
@@ -37,7 +37,7 @@ class Meaning:
 
 _DOCUMENT = Meaning(Whose.DOCUMENT, CauseKind.DOCUMENT_REFUSED)
 _INDEX = Meaning(Whose.INDEX, CauseKind.INDEX_UNAVAILABLE)
-_REQUEST = Meaning(Whose.REQUEST, CauseKind.DOCUMENT_REFUSED)
+_REQUEST = Meaning(Whose.REQUEST, CauseKind.REQUEST_REFUSED)
 _BUSY = Meaning(Whose.TIME, CauseKind.OVERLOADED)
 _AWAY = Meaning(Whose.TIME, CauseKind.INDEX_UNAVAILABLE)
 _OUT_OF_REACH = Meaning(Whose.TIME, CauseKind.OUT_OF_REACH)
@@ -106,7 +106,10 @@ _NO_PIPELINE = re.compile(r"pipeline with id \[[^\]]*\] does not exist")
 
 
 def meaning_of(status: int, error_type: str, reason: str = "", *, reached: bool | None = None) -> Meaning:
-    """What an error means. `reached`: did the write get to an index behind its alias? None if that can't be told."""
+    """The meaning of an error.
+
+    `reached`: did the write get to an index behind its alias? None if that can't be told.
+    """
     found = ANSWERS.get(error_type)
     if status == 429:
         return _BUSY

@@ -57,7 +57,7 @@ class Doubtful(Deferred):
 
     def rejected(self) -> Rejected:
         """The same as a rejection."""
-        return Rejected(Cause(self.cause.text, CauseKind.DOCUMENT_REFUSED, self.cause.code), self.detail)
+        return Rejected(Cause(self.cause.text, CauseKind.UNKNOWN_REFUSED, self.cause.code), self.detail)
 
 
 def verdict(item: Mapping[str, Any], alias: str | None = None) -> Outcome:

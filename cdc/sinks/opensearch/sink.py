@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,6 +23,7 @@ from cdc.sinks.opensearch.bulk import Doubtful, action_bytes, chunks, none_spoil
 from cdc.sinks.opensearch.client import timeout_of, within
 from cdc.sinks.opensearch.concurrency import InFlight
 from cdc.sinks.opensearch.doubts import Doubts
+from cdc.sinks.opensearch.setting_aside import SettingAside
 from cdc.sinks.opensearch.targets import Targets
 from cdc.slowest import Slowest
 
@@ -93,6 +95,10 @@ class OpenSearchSink:
     doubts: Doubts = field(default_factory=Doubts, repr=False, compare=False)
     slowest: Slowest = field(default_factory=Slowest, repr=False, compare=False)
 
+    @cached_property
+    def _setting_aside(self) -> SettingAside:
+        return SettingAside(self.client, self.targets, self.observer, self.timeout_seconds)
+
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """One bulk round; see `Sink.write`."""
         writes: list[Write] = []
@@ -106,7 +112,11 @@ class OpenSearchSink:
                     writes.append(write)
                     owners.append(position)
         self._count_ties(writes, [changes[position] for position in owners])
-        for position, outcome in zip(owners, coalesce(writes, lambda sent: self._send(sent, deadline)), strict=True):
+
+        def send(sent: Sequence[Write]) -> Sequence[Outcome]:
+            return self._setting_aside.sent(sent, lambda again: self._send(again, deadline), deadline)
+
+        for position, outcome in zip(owners, coalesce(writes, send), strict=True):
             outcomes[position].append(self._located(outcome, changes[position]))
         return [_joined(found) if found else Skipped("no document takes it") for found in outcomes]
 

@@ -12,6 +12,10 @@ __all__ = ["Targets"]
 log = logging.getLogger(__name__)
 
 
+_MOST_LABELS = 100
+_LONGEST_LABEL = 100
+
+
 class Targets:
     """The indices that this process knows: which stand behind an alias, which have shown their versions."""
 
@@ -19,6 +23,7 @@ class Targets:
         self._aliased: dict[str, bool] = dict(aliased or {})
         self._verified: set[str] = set()
         self.version_ties: Counter[str] = Counter()
+        self._aside: dict[str, set[str]] = {}
 
     def add(self, index: str, *, aliased: bool) -> None:
         """Note that `index` is there, and whether it is an alias."""
@@ -45,3 +50,15 @@ class Targets:
         if not self.version_ties[index]:
             log.warning("two records of one item have equal versions in %s: applied in the order of arrival", index)
         self.version_ties[index] += 1
+
+    def label_of_aside(self, index: str, name: str) -> tuple[str, bool]:
+        """The name that a field which is set aside is counted by, and whether it is new: at most 100 an index."""
+        names = self._aside.setdefault(index, set())
+        label = name if len(name) <= _LONGEST_LABEL else name[: _LONGEST_LABEL - 1] + "…"
+        if label in names:
+            return label, False
+        if len(names) >= _MOST_LABELS:
+            label = "other"
+        new = label not in names
+        names.add(label)
+        return label, new

@@ -11,6 +11,7 @@ import orjson
 
 from cdc.testing.simulated._index import Held, SimulatedIndex, Written, exact
 from cdc.testing.simulated._refusals import refused
+from cdc.testing.simulated._shapes import ShapeRefused, grown
 
 __all__ = ["Operation", "Writer", "failed", "operations"]
 
@@ -145,10 +146,10 @@ class Writer:
     def _write(self, operation: Operation, index: SimulatedIndex, now: float) -> dict[str, Any]:
         source: dict[str, Any] | None = None
         if operation.action == "index":
-            found = self._parsed(operation)
-            if isinstance(found, str):
-                return failed(operation, 400, found, "failed to parse", index.name)
-            source = found
+            try:
+                source = self._parsed(operation, index)
+            except ShapeRefused as error:
+                return failed(operation, 400, error.kind, error.reason, index.name)
         old = index.held(operation.id, now)
         version = operation.version
         if version is None:
@@ -170,14 +171,21 @@ class Writer:
         answer = {"_index": index.name, "_id": operation.id, "_version": version, "result": result, "status": status}
         return {operation.action: answer}
 
-    def _parsed(self, operation: Operation) -> dict[str, Any] | str:
-        """The source, or the type of the error that keeps it out."""
+    def _parsed(self, operation: Operation, index: SimulatedIndex) -> dict[str, Any]:
+        """The source, by which the index mapping has grown.
+
+        Raises:
+            ShapeRefused: the index does not take it.
+        """
         try:
             source = exact(operation.text)
         except (JSONDecodeError, UnicodeDecodeError):
-            return "mapper_parsing_exception"
+            source = None
         if not isinstance(source, dict):
-            return "mapper_parsing_exception"
+            raise ShapeRefused("mapper_parsing_exception", "failed to parse")
         if not operation.id:
-            return "illegal_argument_exception"
-        return self.refuses(source) or source
+            raise ShapeRefused("illegal_argument_exception", "if _id is specified it must not be empty")
+        if (kind := self.refuses(source)) is not None:
+            raise ShapeRefused(kind, "failed to parse")
+        index.mappings = grown(index.mappings, index.settings, source) or index.mappings
+        return source

@@ -18,7 +18,7 @@ _READ_ONLY = "index.blocks.read_only"
 
 
 class SimulatedIndices:
-    """Stands in for `opensearchpy.OpenSearch.indices`; mappings hold what they were given, no fields of documents."""
+    """Stands in for `opensearchpy.OpenSearch.indices`; mappings have the fields of documents too."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdc.mappings.fields import refused_name
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.faults import Faults
 from cdc.testing.simulated import _search
@@ -45,8 +44,9 @@ class SimulatedOpenSearch:
 
     With `faults`, requests fail in the ways of `faults.counts`; time passes on `clock` while one times out. One write
     may arrive up to 90 s after its request was given up: `timeout, written late`. Without, only `restart`, `vanish` and
-    `block` disturb. Not simulated: refreshes (a search sees every write at once), types of fields, `filter_path`
-    (answers are whole), shards.
+    `block` disturb. Documents that do not fit the index mapping are refused, and new fields grow it, by `properties`,
+    `dynamic` and `dynamic_templates` with `match_mapping_type`. Not simulated: refreshes (a search sees every write at
+    once), `filter_path` (answers are whole), shards.
 
     `rejects` gives the error type for a document that can't be stored, or None; names of fields that OpenSearch refuses
     are refused anyway. `on_write` is told of each write as it happens. `versions_ever` holds the highest version that
@@ -158,8 +158,7 @@ class SimulatedOpenSearch:
         return {"took": 0, "errors": errors, "items": items}
 
     def _refuses(self, source: Source) -> str | None:
-        kind = self.rejects(source) if self.rejects else None
-        return kind or ("mapper_parsing_exception" if refused_name(source) is not None else None)
+        return self.rejects(source) if self.rejects else None
 
     def _written(
         self,
