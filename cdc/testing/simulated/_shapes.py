@@ -46,6 +46,8 @@ def grown(mappings: Mapping[str, Any], settings: Mapping[str, Any], source: Mapp
     """
     reading = _Reading(mappings, int(settings.get("index.mapping.depth.limit", 20)))
     reading.object(mappings, source, ())
+    if reading.conflict is not None:
+        raise reading.conflict
     if not reading.added:
         return None
     found = copy.deepcopy(dict(mappings))
@@ -64,6 +66,7 @@ class _Reading:
     mappings: Mapping[str, Any]
     deepest: int
     added: dict[Path, Mapping[str, Any]] = field(default_factory=dict)
+    conflict: ShapeRefused | None = None
 
     def object(self, mapped: Mapping[str, Any], value: Mapping[str, Any], path: Path) -> None:
         if len(path) > self.deepest:
@@ -143,16 +146,19 @@ class _Reading:
 
     def _add(self, path: Path, mapped: Mapping[str, Any]) -> None:
         other = self.added.setdefault(path, mapped)
+        if other is not mapped and self.conflict is None:
+            self.conflict = self._conflict(path, other, mapped)
+
+    def _conflict(self, path: Path, other: Mapping[str, Any], mapped: Mapping[str, Any]) -> ShapeRefused | None:
+        """Fields that a document makes twice must be alike; that is looked at once all of it is read."""
         name = ".".join(path)
         if _is_object(other) != _is_object(mapped):
-            raise ShapeRefused(
-                "illegal_argument_exception", f"can't merge a non object mapping [{name}] with an object mapping"
-            )
-        if other.get("type") != mapped.get("type"):
-            raise ShapeRefused(
-                "illegal_argument_exception",
-                f"mapper [{name}] cannot be changed from type [{other['type']}] to [{mapped['type']}]",
-            )
+            reason = f"can't merge a non object mapping [{name}] with an object mapping"
+        elif other.get("type") != mapped.get("type"):
+            reason = f"mapper [{name}] cannot be changed from type [{other['type']}] to [{mapped['type']}]"
+        else:
+            return None
+        return ShapeRefused("illegal_argument_exception", reason)
 
 
 def _is_object(mapped: Mapping[str, Any]) -> bool:
@@ -175,20 +181,25 @@ def _takes(mapped: Mapping[str, Any], value: Any) -> bool:
     kind = mapped["type"]
     if isinstance(value, dict):
         return kind not in (*_TEXTS, *_WHOLE, *_FRACTIONS, "boolean", "date")
-    if kind in _TEXTS or mapped.get("ignore_malformed"):
+    if kind in _TEXTS:
         return kind == "text" or "ignore_above" in mapped or len(str(value).encode()) <= _LONGEST_TERM
+    if mapped.get("ignore_malformed"):
+        return all(_takes(below, value) for below in mapped.get("fields", {}).values())
     if kind == "boolean":
         return isinstance(value, bool) or (isinstance(value, str) and value in ("true", "false", ""))
     if kind == "date":
         return (isinstance(value, int) and not isinstance(value, bool)) or bool(_DATE.fullmatch(str(value)))
     if kind in (*_WHOLE, *_FRACTIONS):
-        return not isinstance(value, bool) and bool(re.fullmatch(r"-?\d{1,19}(\.\d+)?", str(value)))
+        most = 19 if kind in _WHOLE else 400
+        return not isinstance(value, bool) and bool(re.fullmatch(rf"-?\d{{1,{most}}}(\.\d+)?(E[+-]?\d+)?", str(value)))
     return True
 
 
 def _put(mappings: dict[str, Any], path: Path, mapped: Mapping[str, Any]) -> None:
     for parent in path[:-1]:
         mappings = mappings.setdefault("properties", {}).setdefault(parent, {})
+        if mappings.get("type") == "object" and "enabled" not in mappings:
+            del mappings["type"]  # it is said of an object without properties only
     properties = mappings.setdefault("properties", {})
     if path[-1] not in properties:
         properties[path[-1]] = {"type": "object"} if _is_object(mapped) else copy.deepcopy(dict(mapped))
