@@ -5,7 +5,7 @@ STAMP := .venv/installed
 CAN_COMPILE = command -v cc >/dev/null && test -f "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
 COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:.
 
-.PHONY: help demo test unit test-docker simulate chaos soak failover lint format lock lambda bench bench-quick bench-cold test-compiled clean
+.PHONY: help demo test unit test-docker simulate chaos soak failover lint format lock docs lambda bench bench-quick bench-cold test-compiled clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -43,6 +43,10 @@ lint: $(STAMP) ## ruff and mypy
 format: $(STAMP) ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP) ## make docs/api.md from the docstrings
+	@mkdir -p build
+	$(BIN)/python -m local.api_docs > build/api.md && mv build/api.md docs/api.md
 
 lambda: $(STAMP) ## the function's package in build/lambda, and its size (ARCH=x86_64 LAYER=1 MAPPINGS=folder ADD=own.py)
 	@$(BIN)/python -m local.lambda_build $(if $(ARCH),--arch $(ARCH)) $(if $(LAYER),--layer) \

@@ -37,7 +37,7 @@ STOP_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What to drain: `records` in all. The clock starts when a tenth of them have come."""
+    """The work to drain: `records` in all. The clock starts when a tenth of them have come."""
 
     tables: tuple[str, ...]
     application: str
@@ -47,7 +47,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What draining cost; `cpu_seconds` of all threads, Java's too, `peak_mib` of the process up to now."""
+    """The cost of draining; `cpu_seconds` of all threads, Java's too, `peak_mib` of the process up to now."""
 
     records: int
     seconds: float
@@ -88,7 +88,7 @@ def _until(seen: Callable[[], int], wanted: int) -> None:
 
 
 def table_facts(tables: Sequence[str]) -> tuple[TableFacts, ...]:
-    """Of the tables."""
+    """The tables' keys and streams."""
     return tuple(map(describe_table, tables))
 
 
@@ -184,7 +184,7 @@ def kcl_settings(work: Work) -> KclSettings:
 
 
 def boto3_loop(work: Work) -> Cost:
-    """What people write first: GetRecords in a loop, shard by shard, both images through boto3's TypeDeserializer."""
+    """The loop that people write first: GetRecords, shard by shard, both images through boto3's TypeDeserializer."""
     import boto3
     from boto3.dynamodb.types import TypeDeserializer
 

@@ -90,7 +90,7 @@ def _ours(endpoint: str, folder: Path) -> Handler:
 
 
 def _sample(endpoint: str) -> Handler:
-    """What tutorials show: every record becomes an action, all of them go to `helpers.bulk`."""
+    """Do as tutorials show: every record becomes an action, all of them go to `helpers.bulk`."""
     from boto3.dynamodb.types import TypeDeserializer
     from opensearchpy import OpenSearch, helpers
 

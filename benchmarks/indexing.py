@@ -182,5 +182,5 @@ def _stream(table: str) -> Stream:
 
 
 def _record(number: int) -> bytes:
-    """As the KCL's adapter writes it."""
+    """A record as the KCL's adapter writes it."""
     return adapter_payload(record(number))

@@ -26,7 +26,7 @@ __all__ = ["serving"]
 _SHARD = "shardId-00000001767225600000-0a1b2c3d"
 _CREATED = 1_767_225_600
 _PAGE_RECORDS, _PAGE_BYTES = 1000, 1 << 20
-"""What one answer holds at most (DynamoDB Streams API reference, GetRecords)."""
+"""The most that one answer holds (DynamoDB Streams API reference, GetRecords)."""
 
 
 class _Streams:
@@ -40,7 +40,7 @@ class _Streams:
         self._records = [orjson.dumps(one) for one in records]
 
     def answer(self, operation: str, asked: Mapping[str, Any]) -> bytes:
-        """What AWS would answer."""
+        """An answer as AWS would give it."""
         if operation == "GetRecords":
             return self._get_records(int(asked["ShardIterator"]), int(asked.get("Limit") or _PAGE_RECORDS))
         if operation == "GetShardIterator":

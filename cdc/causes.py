@@ -48,7 +48,7 @@ class CauseKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KindRule:
-    """What follows from a kind of cause, and what a person can do."""
+    """The step that follows from a kind of cause, and what a person can do."""
 
     next: Next
     remedy: str = ""
@@ -107,12 +107,12 @@ class Cause:
 
     @property
     def key(self) -> tuple[CauseKind, str]:
-        """What two causes have in common that are the same, however their texts differ."""
+        """The key by which two causes are the same, however their texts differ."""
         return self.kind, self.code
 
     @property
     def remedy(self) -> str:
-        """What a person can do about it, or empty."""
+        """The remedy: what a person can do about it, or empty."""
         return KINDS[self.kind].remedy
 
     @property

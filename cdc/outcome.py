@@ -1,4 +1,4 @@
-"""What became of a change, and how far a batch is settled."""
+"""Outcomes: what became of a change, and how far a batch is settled."""
 
 from __future__ import annotations
 

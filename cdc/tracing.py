@@ -11,7 +11,7 @@ from cdc.errors import ConfigError
 __all__ = ["UNTRACED", "Facts", "Spans", "opentelemetry_spans"]
 
 Facts = dict[str, Any]
-"""What a span is to say: written into it until it ends. Counts and names."""
+"""The facts of a span: written into it until it ends. Counts and names."""
 Spans = Callable[[str], AbstractContextManager[Facts]]
 """Opens a span of a name."""
 

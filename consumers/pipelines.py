@@ -43,7 +43,7 @@ _BETWEEN_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What differs between the two ways to run a pipeline."""
+    """The differences between the two ways to run a pipeline."""
 
     age_limited: bool
     """A change that is deferred for too long becomes a dead letter."""

@@ -24,7 +24,7 @@ class Asked:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the body says."""
+        """The parameters of the request: its body, parsed."""
         found: dict[str, Any] = orjson.loads(self.body or b"{}")
         return found
 

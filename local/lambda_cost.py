@@ -59,7 +59,7 @@ _PUBLIC = Prices()
 
 
 def cost_of(batches: Batches, prices: Prices) -> Cost:
-    """What a million changes cost in such batches. Lambda reads DynamoDB Streams free of charge; OpenSearch, logs and
+    """The cost of a million changes in such batches. Lambda reads DynamoDB Streams free of charge; OpenSearch, logs and
     the archive's storage are not in it."""
     invocations = _MILLION / batches.changes
     gb_seconds = invocations * batches.duration_ms / 1000 * batches.memory_mb / 1024

@@ -34,7 +34,7 @@ _HEAP = "128m"
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """What was seen. `settled` counts records, `written` the writes that were answered: equal in the end."""
+    """The figures of a soak. `settled` counts records, `written` the writes that were answered: equal in the end."""
 
     minutes: float
     per_second: float

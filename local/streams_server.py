@@ -27,7 +27,7 @@ __all__ = ["Answered", "Refusal", "ServedStream", "StreamsServer"]
 ITERATOR_SECONDS = 15 * 60.0
 """How long an iterator can be used (DynamoDB Streams API reference, GetShardIterator)."""
 PAGE_RECORDS, PAGE_BYTES = 1000, 1 << 20
-"""What one answer holds at most (DynamoDB Streams API reference, GetRecords)."""
+"""The most that one answer holds (DynamoDB Streams API reference, GetRecords)."""
 PAGE_NAMES = 100
 """The same of shards and streams (DynamoDB Streams API reference, DescribeStream and ListStreams)."""
 
@@ -67,7 +67,7 @@ class ServedStream:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a request was answered. `shard` is empty where none was named, `refused` where nothing was refused.
+    """The answer to a request. `shard` is empty where none was named, `refused` where nothing was refused.
 
     `kind` is that of an iterator; `ended` says that these were the last records of a closed shard.
     """

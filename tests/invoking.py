@@ -103,5 +103,5 @@ def records(count: int, *poison: int) -> list[dict[str, Any]]:
 
 
 def event_of(*given: Mapping[str, Any]) -> dict[str, Any]:
-    """As the event source mapping sends it."""
+    """An event as the event source mapping sends it."""
     return {"Records": list(given)}

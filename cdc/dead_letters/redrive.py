@@ -56,11 +56,11 @@ class StillDead:
 
 
 Result = Redriven | Superseded | StillDead
-"""What became of a letter. Superseded: the sink holds a newer state, and the letter is done with."""
+"""The fate of a letter. Superseded: the sink holds a newer state, and the letter is done with."""
 
 
 class Destinations(Protocol):
-    """What letters can be redriven to."""
+    """The destinations that letters can be redriven to."""
 
     @property
     def functions(self) -> Sink | None:

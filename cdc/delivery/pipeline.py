@@ -23,7 +23,7 @@ from cdc.sinks import Sink
 __all__ = ["Pipeline", "Prepare", "prepared_already"]
 
 _FLUSH_SECONDS = 10.0
-"""What a batch's writes leave for the flush, at most, unless it is told what the flush needs: a good prefix must be
+"""The most that a batch's writes leave for the flush, unless it is told what the flush needs: a good prefix must be
 acknowledged though a write hangs."""
 _BEHIND_UNREADABLE = Deferred.untried("an unreadable record before it is not kept yet")
 
@@ -43,7 +43,7 @@ def prepared_already(stream: Stream, keys: Sequence[str], view: StreamView, dead
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What is done with the records of one shard; used by one thread at a time."""
+    """Settles the records of one shard; used by one thread at a time."""
 
     sink: Sink
     dead_letters: DeadLetterStore | None
@@ -51,7 +51,7 @@ class Pipeline:
     letter_seconds: float = 0.0
     """How long storing one dead letter may take: none is begun with less time left. 0: whatever the time."""
     flush_seconds: float | None = None
-    """What `process` leaves of its time for the flush."""
+    """The time that `process` leaves for the flush."""
     prepare: Prepare = prepared_already
     """Gets a table ready; called for each table and stream of a batch, before its changes are written."""
 

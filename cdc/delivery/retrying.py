@@ -102,7 +102,7 @@ def _least_wait(outcomes: Sequence[Outcome]) -> float | None:
 
 
 def _asked_wait(state: tenacity.RetryCallState) -> float:
-    """What the sink itself asked to wait: by its outcomes, or by the error it raised."""
+    """The wait that the sink itself asked for: by its outcomes, or by the error it raised."""
     if state.outcome is None:
         return 0.0
     fault = state.outcome.exception()

@@ -124,7 +124,7 @@ class CompiledMapping:
         )
 
     def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
-        """What the change does to documents: one write an index at most; none if no document takes it.
+        """The writes that the change makes: one an index at most; none if no document takes it.
 
         Rejected stands for a document that can't be made of the item, which stops those of no other index.
         """

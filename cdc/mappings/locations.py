@@ -25,7 +25,7 @@ Texts = list[tuple[str, str]]
 
 
 def places(setting: str) -> list[str]:
-    """What `CDC_MAPPINGS` names: its parts between colons, but for the colon of `s3://`."""
+    """The places that `CDC_MAPPINGS` names: its parts between colons, but for the colon of `s3://`."""
     return [part for part in re.split(r":(?!//)", setting) if part]
 
 

@@ -1,4 +1,4 @@
-"""What mapping files say: which items of a table go to which index, as what document, and what is archived.
+"""The model of mapping files: which items of a table go to which index, as what document, and what is archived.
 
 `cdc.mappings.files` reads and checks them; `cdc.mappings.compiled` makes documents of changes by them.
 """
@@ -27,7 +27,7 @@ __all__ = [
 
 TOMBSTONE_FIELD = "_cdc_tombstone"
 TABLE = "{table}"
-"""What stands for the table's name in an index and in an id."""
+"""Stands for the table's name in an index and in an id."""
 
 
 class FieldRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ class DocumentRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ArchiveRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the archive leaves out of a table's items."""
+    """The attributes of a table's items that the archive leaves out."""
 
     exclude: tuple[str, ...] = ()
 

@@ -19,9 +19,9 @@ from cdc.records.attributes import RawItem, decode_number
 __all__ = ["Pattern", "compile_pattern", "faults_of_pattern"]
 
 _Test = Callable[[str, Any], bool]
-"""Of tag and content of one value that is no container."""
+"""Tests the tag and content of one value that is no container."""
 _Matcher = Callable[[Any], bool]
-"""Of an attribute value, or None where the attribute is absent."""
+"""Tests an attribute value, or None where the attribute is absent."""
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"=": eq, "<": lt, "<=": le, ">": gt, ">=": ge}
 _Place = tuple[str | int, ...]
 _Faults = list[tuple[_Place, str]]

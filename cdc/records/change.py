@@ -35,7 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Operation(StrEnum):
-    """What happened to the item (Amazon DynamoDB Streams API Reference, "Record": eventName)."""
+    """The kind of change of an item (Amazon DynamoDB Streams API Reference, "Record": eventName)."""
 
     INSERT = "INSERT"
     MODIFY = "MODIFY"
@@ -67,7 +67,7 @@ class Wire(StrEnum):
     LAMBDA = "lambda"
     """A record of a Lambda event, or of GetRecords: creation in epoch seconds."""
     ADAPTER = "adapter"
-    """What the KCL's adapter gives: creation in epoch milliseconds, no ARN of the stream."""
+    """A record of the KCL's adapter: creation in epoch milliseconds, no ARN of the stream."""
     KINESIS = "kinesis"
     """The data of a Kinesis record: neither ARN nor sequence number of the stream are in it."""
 
@@ -131,7 +131,7 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
 
     @cached_property
     def identity(self) -> RecordIdentity:
-        """What makes two deliveries the same change."""
+        """The identity of the change: equal for two deliveries of it."""
         digest = keys_digest(self.raw_keys)
         if self.stream.minute is None:
             position = str(self.created_micros)
@@ -148,7 +148,7 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
         return version_in_stream(self.stream.minute, self.sequence.value)
 
     def differences(self) -> Mapping[Path, Difference]:
-        """What differs between the images, by path; empty if nothing does.
+        """The differences between the images, by path; empty if there are none.
 
         Numbers are compared by value, sets as sets, lists by index, NULL unlike absent. Equal parts are not decoded.
 

@@ -143,7 +143,7 @@ def _read_lambda_kinesis(record: dict[str, Any], position: int) -> Record:
 
 
 def read_adapter(payload: bytes, stream: Stream) -> Record:
-    """What the KCL adapter's `record.data()` holds: a Change or Unreadable."""
+    """Read the KCL adapter's `record.data()`: a Change or Unreadable."""
     try:
         return change_from_adapter(payload, stream)
     except MalformedRecord as error:

@@ -16,7 +16,7 @@ __all__ = ["RecordIdentity", "images_digest", "keys_digest"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class RecordIdentity:
-    """What makes two deliveries the same change: origin, position in it, digest of the keys.
+    """Makes two deliveries the same change: origin, position in it, digest of the keys.
 
     DynamoDB Streams: stream label and sequence number. Kinesis, whose duplicates have sequence numbers of their own:
     table and microsecond of creation. `str()` gives the text by which readers drop copies.

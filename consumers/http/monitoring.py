@@ -22,7 +22,7 @@ __all__ = ["Service", "service_of"]
 
 @dataclass(frozen=True)
 class Service:
-    """What watches a consumer and answers for it over HTTP; nothing where no port is set."""
+    """Watches a consumer and answers for it over HTTP; does nothing where no port is set."""
 
     settings: Settings
     running: Running

@@ -17,7 +17,7 @@ __all__ = ["Expected", "Verdict", "expected_of", "judge"]
 
 @dataclass(frozen=True)
 class Expected:
-    """What must be found once the writers have stopped: documents by id, changes by sequence number."""
+    """The contents that must be found once the writers have stopped: documents by id, changes by sequence number."""
 
     documents: dict[str, Any]
     changes: dict[str, Any]
@@ -25,7 +25,7 @@ class Expected:
 
 @dataclass
 class Verdict:
-    """What was compared, and what differs."""
+    """The things that were compared, and what differs."""
 
     documents: int
     changes: int

@@ -1,4 +1,4 @@
-"""What both consumers promise alike: the same changes in, the same documents, archive and dead letters out."""
+"""Both consumers promise the same: equal changes in, equal documents, archive and dead letters out."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Deployment:
 
 
 def stored(s3: Any, archive: str, letters_bucket: str) -> dict[str, Any]:
-    """What is in these buckets of a consumer's."""
+    """The contents of these buckets of a consumer's."""
     archived = read_archive(s3, archive, "cdc", "shop")
     letters = S3DeadLetters(s3, letters_bucket)
     keys = letters.keys()

@@ -1,4 +1,4 @@
-"""What the sinks rely on in OpenSearch and S3, asked of the simulated ones and of the real ones alike."""
+"""The sinks' needs of OpenSearch and S3, asked of the simulated ones and of the real ones alike."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def line(action: str, index: str, identifier: str, version: int, about: dict[str
 
 
 def answers(client: Any, *operations: bytes) -> list[tuple[int, str]]:
-    """Of each operation the status, with the result or the type of the error."""
+    """The status of each operation, with the result or the type of the error."""
     items = client.bulk(body=b"".join(operations))["items"]
     found = [answer for item in items for answer in item.values()]
     return [(answer["status"], answer.get("result") or answer["error"]["type"]) for answer in found]

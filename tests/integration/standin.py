@@ -13,7 +13,7 @@ from local.json_protocol import Asked, error, serving
 __all__ = ["Refusal", "standing_in"]
 
 Refusal = Callable[[str, dict[str, Any]], tuple[str, str] | None]
-"""Of an operation's name and its parameters: the error's type and message, or None to pass it on."""
+"""Decides by an operation's name and its parameters: the error's type and message, or None to pass it on."""
 
 _HOP = {"host", "content-length", "connection", "transfer-encoding", "accept-encoding"}
 

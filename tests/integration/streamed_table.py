@@ -50,13 +50,13 @@ class StreamedTable:
 
     @property
     def answered(self) -> list[Answered]:
-        """What the stream's readers were answered so far."""
+        """The answers that the stream's readers were given so far."""
         with self.server.lock:
             return list(self.server.answered)
 
     @property
     def identities(self) -> list[str]:
-        """Of all changes ever made, oldest first."""
+        """The identities of all changes ever made, oldest first."""
         label = Stream.dynamodb(self.arn).label
         return [str(RecordIdentity(label, write.sequence, write.digest)) for write in self._table.history]
 
@@ -106,7 +106,7 @@ class StreamedTable:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """What happens in the block happens at once for all who read the stream."""
+        """Let all that happens in the block happen at once for all who read the stream."""
         with self._writing, self.server.lock:
             self._clock.sleep(time.time() + self._ahead - self._clock())
             yield

@@ -37,7 +37,7 @@ def consumer(deployment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..
 
 
 def trimmed(operation: str, asked: dict[str, Any]) -> tuple[str, str] | None:
-    """What was read last is older than the stream keeps."""
+    """Make the records that were read last older than the stream keeps."""
     if operation == "GetShardIterator" and "SequenceNumber" in asked:
         return "TrimmedDataAccessException", "The operation attempted to read past the oldest stream record in a shard."
     return None

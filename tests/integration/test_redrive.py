@@ -52,7 +52,7 @@ class Deployment:
     delivered: int = 0
 
     def restart(self) -> None:
-        """As if newly deployed."""
+        """Start again, newly deployed."""
         aws_lambda._by_mappings.cache_clear()
         redrive_handler._by_mappings.cache_clear()
 
@@ -75,7 +75,7 @@ class Deployment:
         return [lambda_record(record, self.arn) for record in in_stream(self.aws("dynamodbstreams"), self.arn)]
 
     def deliver(self) -> None:
-        """What has not been delivered yet goes to the handler, which settles all of it."""
+        """Give the handler what has not been delivered yet; it settles all of it."""
         records = self.records()[self.delivered :]
         self.delivered += len(records)
         assert aws_lambda.handler({"Records": records}, Context()) == {"batchItemFailures": []}

@@ -123,7 +123,7 @@ def assert_parents_first(table: StreamedTable, status: Path) -> None:
 
 
 def lines_of(status: Path) -> list[dict[str, Any]]:
-    """What the status file tells."""
+    """The lines of the status file."""
     return [orjson.loads(line) for line in status.read_bytes().splitlines()]
 
 

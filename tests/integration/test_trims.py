@@ -17,7 +17,7 @@ TRIMMED = "records were trimmed before they were read; everything after sequence
 
 
 def errors_of(folder: Path) -> list[str]:
-    """What consumers said as they ended, one a process."""
+    """The last words of consumers that ended, one a process."""
     lines = (folder / "consumer.log").read_text().splitlines()
     return [line for line in lines if line.startswith("error: ")]
 

@@ -181,7 +181,7 @@ def test_the_handler_acknowledges_nothing_while_opensearch_is_down(
 
 
 def lambda_record(record: dict[str, Any], arn: str) -> dict[str, Any]:
-    """As Lambda delivers a record of GetRecords: JSON, binary as base64, the time in epoch seconds."""
+    """A record of GetRecords as Lambda delivers it: JSON, binary as base64, the time in epoch seconds."""
     from base64 import b64encode
 
     def encoded(value: Any) -> Any:

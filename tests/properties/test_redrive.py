@@ -107,7 +107,7 @@ class World:
 
 
 def finished(world: World) -> World:
-    """What is left of the stream is delivered, and every letter redriven."""
+    """Deliver the rest of the stream, and redrive every letter."""
     while world.delivered < len(world.stream) or world.letters:
         world.do(("deliver", 0, 0))
         if world.letters:

@@ -277,11 +277,11 @@ class World:
 
     @property
     def disturbances(self) -> Mapping[str, int]:
-        """What happened to processes, and to requests."""
+        """The faults that processes and requests have met."""
         return {**self.faults.counts, **self._disturb.counts}
 
     def redriver(self) -> Redriver:
-        """What redrives this deployment's letters."""
+        """The redriver of this deployment's letters."""
         return replace(make_redriver(self.runtime()), check=lambda _stream: None, sleep=self.clock.sleep)
 
     def calm(self) -> None:

@@ -1,4 +1,4 @@
-"""What the benchmarks' figures mean. The figures themselves are no test's business."""
+"""The benchmarks' figures mean what they say. The figures themselves are no test's business."""
 
 from __future__ import annotations
 

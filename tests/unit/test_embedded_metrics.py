@@ -1,4 +1,4 @@
-"""What a Lambda tells CloudWatch: lines of its log in the embedded metric format."""
+"""A Lambda tells CloudWatch by lines of its log in the embedded metric format."""
 
 from __future__ import annotations
 

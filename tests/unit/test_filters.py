@@ -98,7 +98,7 @@ def record(
 
 
 def kinesis_record(one: Mapping[str, Any], table: str = "shop") -> dict[str, Any]:
-    """As Lambda looks at it: the data decoded."""
+    """A record as Lambda's filter looks at it: the data decoded."""
     data = {name: value for name, value in one["dynamodb"].items() if name not in ("SequenceNumber", "StreamViewType")}
     return {"partitionKey": "x", "data": {"tableName": table, "eventName": one["eventName"], "dynamodb": data}}
 

@@ -47,7 +47,7 @@ class Server:
 
     @property
     def ids(self) -> list[list[str]]:
-        """Of each request, the documents it writes."""
+        """The documents that each request writes."""
         lines = [[orjson.loads(line) for line in body.splitlines()] for body in self.bodies]
         return [[line["index"]["_id"] for line in request if "index" in line] for request in lines]
 

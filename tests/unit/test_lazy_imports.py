@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def said(folder: Path, code: str) -> list[str]:
-    """What this code prints, in a Python of its own."""
+    """The output of this code, in a Python of its own."""
     head = f"import sys; sys.path.insert(0, {str(folder)!r})\n"
     code = f"{head}from consumers.aws_lambda.lazy_imports import import_lazily\n{code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

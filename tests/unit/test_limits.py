@@ -1,4 +1,4 @@
-"""What stands around a sink: the breaker, the age limit, the alarm on conflicts, the item read back."""
+"""Wrappers of a sink: the breaker, the age limit, the alarm on conflicts, the item read back."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Letters:
 
 
 class Pausing(Running):
-    """What shards share; a pause is what `on_pause` does."""
+    """The state that shards share; a pause is what `on_pause` does."""
 
     on_pause: Callable[[float], object]
 

@@ -20,7 +20,7 @@ from cdc.sinks.opensearch.signing import Signer, environment_keys
 
 NOW = datetime(2026, 1, 15, 9, 30, 12, tzinfo=UTC)
 UNZONED = NOW.replace(tzinfo=None)
-"""As botocore has it."""
+"""Credentials in botocore's shape."""
 HOSTS = ("https://search.example.com", "https://search.example.com:9443", "http://127.0.0.1:9200", "https://a.b:443")
 PATHS = (
     "/",

@@ -1,4 +1,4 @@
-"""What a consumer follows, and how each table is got ready at its first change."""
+"""A consumer follows a source, and gets each table ready at its first change."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def test_off_there_is_no_traced_sink_and_no_import() -> None:
 
 
 def around(runtime: Runtime) -> Iterator[Any]:
-    """What stands around the one sink, from the outside in."""
+    """The wrappers of the one sink, from the outside in."""
     (sink,) = runtime.pipelines.pipeline(LAMBDA).sink.sinks  # type: ignore[attr-defined]
     while isinstance(sink, SinkWrapper):
         yield sink

@@ -62,7 +62,7 @@ def chunks(sizes: Sequence[int], max_bytes: int, max_count: int) -> Iterator[sli
 
 
 def verdict(item: Mapping[str, Any]) -> Outcome:
-    """What one item of a bulk response means for its operation."""
+    """The meaning of one item of a bulk response for its operation."""
     ((action, answer),) = item.items()
     status = int(answer.get("status", 0))
     error = answer.get("error")
@@ -82,7 +82,7 @@ def verdict(item: Mapping[str, Any]) -> Outcome:
 
 
 def request_failure(error: Exception) -> Outcome:
-    """What a failed request as a whole means for all of its operations; `Rejected` only where it may be split.
+    """The meaning of a request that failed as a whole, for all its operations; `Rejected` only where it may be split.
 
     `error` is one of opensearch-py's exceptions.
     """

@@ -29,13 +29,13 @@ _LOOK_AGAIN_SECONDS = (0.1, 0.5)
 
 
 class RememberedSource(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an index remembers of one table. Minutes count from 2020-01-01, as in versions."""
+    """The memory of an index about one table. Minutes count from 2020-01-01, as in versions."""
 
     arn: str
     stream: str = ""
     """The newest DynamoDB stream's ARN."""
     minute: int = -1
-    """Of that stream's creation."""
+    """The minute of that stream's creation."""
     kinesis: str = ""
     """The Kinesis data stream's ARN, if there was one."""
     kinesis_since: int | None = None
@@ -43,7 +43,7 @@ class RememberedSource(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def admitted(known: RememberedSource | None, stream: Stream, index: str, minute_now: int) -> RememberedSource:
-    """What the index remembers once `stream` writes to it.
+    """The memory of the index once `stream` writes to it.
 
     Raises:
         ConfigError: changes of `stream` could rank below older ones that the index holds.

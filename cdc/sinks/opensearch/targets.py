@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Targets:
-    """What is known of the indices of this process: which stand behind an alias, which have shown their versions."""
+    """The indices that this process knows: which stand behind an alias, which have shown their versions."""
 
     def __init__(self, aliased: Mapping[str, bool] | None = None) -> None:
         self._aliased: dict[str, bool] = dict(aliased or {})

@@ -16,7 +16,7 @@ __all__ = ["ALIVE", "hide_tombstones"]
 
 
 ALIVE: dict[str, Any] = {"filter": {"bool": {"must_not": {"exists": {"field": TOMBSTONE_FIELD}}}}}
-"""What an alias is made with, so that searches leave tombstones out."""
+"""The filter of an alias: searches through it leave tombstones out."""
 
 
 def hide_tombstones(client: OpenSearch, index: str, *, aliased: bool) -> None:

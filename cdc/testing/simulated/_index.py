@@ -95,7 +95,7 @@ class SimulatedIndex:
         return self.documents.pop(identifier, None) is not None
 
     def forget_deletes(self) -> None:
-        """What a restart, or a close and an open, of the index does, whatever `index.gc_deletes` says."""
+        """Forget deletes, as a restart, or a close and an open, of the index does, whatever `index.gc_deletes` says."""
         self.deleted.clear()
 
 

@@ -32,7 +32,7 @@ def counter_number(counter: int, position: int) -> int:
 
 
 def adapter_payload(record: Mapping[str, Any]) -> bytes:
-    """What the KCL adapter's `record.data()` holds of a record in Lambda's shape: creation in epoch milliseconds,
+    """The KCL adapter's `record.data()` for a record in Lambda's shape: creation in epoch milliseconds,
     absent images as empty objects, no ARN."""
     facts = record["dynamodb"]
     payload = {name: value for name, value in record.items() if name not in {"dynamodb", "eventSourceARN"}}
@@ -67,7 +67,7 @@ class ShardRecord:
 
     @property
     def payload(self) -> bytes:
-        """What a KCL processor is given."""
+        """The payload that a KCL processor is given."""
         return adapter_payload(self.record) if self.data is None else self.data
 
 
@@ -114,7 +114,7 @@ class SimulatedShard:
 
 
 class Sharded(Protocol):
-    """What consumers read: a stream, or all streams of a table."""
+    """A source of shards for consumers: a stream, or all streams of a table."""
 
     @property
     def shards(self) -> Sequence[SimulatedShard]:

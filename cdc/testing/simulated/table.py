@@ -95,7 +95,7 @@ class SimulatedTable:
 
     @property
     def items(self) -> Mapping[str, RawItem]:
-        """What stands in the table now, by the digest of the keys."""
+        """The items of the table now, by the digest of the keys."""
         return self._items
 
     @property
@@ -110,13 +110,13 @@ class SimulatedTable:
 
     @property
     def streams(self) -> tuple[SimulatedStream, ...]:
-        """What ListStreams answers: the stream that is on, and those that were on less than 24 hours ago."""
+        """The answer of ListStreams: the stream that is on, and those that were on less than 24 hours ago."""
         horizon = self._clock() - RETENTION_SECONDS
         return tuple(stream for stream in self._streams if stream.closed_at is None or stream.closed_at > horizon)
 
     @property
     def shards(self) -> Sequence[SimulatedShard]:
-        """Of every stream there ever was: reading trimmed records of one is a gap, not an error of the name."""
+        """All shards of all streams there ever were: reading trimmed records of one is a gap, not a wrong name."""
         return [shard for stream in self._streams for shard in stream.shards]
 
     @property
@@ -267,7 +267,7 @@ class SimulatedTable:
 
 
 def _shard_id(arn: str, seconds: int, place: int) -> str:
-    """As real ones it says when the shard was made, in milliseconds; `place` keeps those of one second in order."""
+    """A shard's id that says, like real ones, when it was made, in milliseconds; `place` orders those of one second."""
     return f"shardId-{seconds * 1000 + place:020d}-{crc32(f'{arn}{place}'.encode()):08x}"
 
 
