@@ -1,4 +1,4 @@
-"""What `python -m local.lambda_cost` prints is the sum that anybody can do by hand."""
+"""`python -m local.lambda_cost` prints the sum that anybody can do by hand."""
 
 from __future__ import annotations
 
