@@ -12,6 +12,7 @@ import typer
 
 from cdc.errors import CdcError, ConfigError, SinkMisconfigured
 from consumers.cli.dead_letters import dead_letters_app
+from consumers.cli.leases import leases_app
 from consumers.cli.mappings import mappings_app
 from consumers.cli.tombstones import tombstones_app
 from consumers.logs import configure_logging
@@ -31,6 +32,7 @@ app.add_typer(mappings_app, name="mappings")
 app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(leases_app, name="leases")
 app.command("cost", epilog="Example: cdc cost --duration-ms 180 --batch 500 --rate 1000")(print_cost)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
