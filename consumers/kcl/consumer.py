@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from cdc.delivery.shard import BatchFacts, Running, ShardConsumer, ShardPipeline, ShardSettings
 from cdc.errors import CdcError, ConfigError, ConsumerFailed, SinkMisconfigured
+from consumers.exit_codes import FAILED, after_signal, exit_code_of
 from consumers.gc_tuning import collect_seldom
 from consumers.kcl.java.artifacts import kcl_jars
 from consumers.kcl.java.jvm import start_jvm
@@ -90,7 +91,12 @@ def run(
             raise refused(error, settings.application) from error
         if not running.stop.is_set():
             handover = Handover(
-                client_of("dynamodb"), settings.application, settings.worker_id, follows, scheduler.times
+                client_of("dynamodb"),
+                settings.application,
+                settings.worker_id,
+                follows,
+                scheduler.times,
+                scheduler.most_leases,
             )
             _follow(scheduler, handover, settings, running, shard_settings.shutdown_seconds)
     if running.failure is not None:
@@ -103,6 +109,7 @@ def _follow(
     scheduler.start()
     handover.start(running.stop)
     running.alive, running.unclaimed = lambda: scheduler.alive, scheduler.unclaimed
+    running.unread = lambda: handover.unread
     log.info("consuming as worker %s of application %s", settings.worker_id, settings.application)
     while not running.stop.wait(0.2):
         if not scheduler.alive:
@@ -127,7 +134,7 @@ def _end_at_once(running: Running) -> None:
     if failure is not None:
         sys.stderr.write(f"error: {failure}\n")
     sys.stderr.flush()
-    os._exit(2 if isinstance(failure, ConfigError | SinkMisconfigured) else 1)
+    os._exit(exit_code_of(failure) or FAILED)
 
 
 @contextmanager
@@ -141,7 +148,7 @@ def _stopping_on_signals(running: Running) -> Iterator[Callable[[], None]]:
         if len(signals) > 1:
             sys.stderr.write("second signal: ending at once\n")
             sys.stderr.flush()
-            os._exit(128 + number)
+            os._exit(after_signal(number))
         running.ask_stop()
 
     def install() -> None:

@@ -39,6 +39,8 @@ class Scheduler:
     """How many shards that are not at their end no worker has; it asks the lease table."""
     times: Times
     """How long the KCL's leader has the first say about leases."""
+    most_leases: int
+    """How many leases this worker may have."""
 
     def start(self) -> None:
         """Start it on a Java thread."""
@@ -148,7 +150,8 @@ def make_scheduler(
         for client in (retrieval, dynamodb, cloudwatch):
             client.close()
 
-    return Scheduler(scheduler, jpype, thread, close, lambda: unclaimed(refresher), _times(configs["lease"]))
+    most = int(configs["lease"].maxLeasesForWorker())
+    return Scheduler(scheduler, jpype, thread, close, lambda: unclaimed(refresher), _times(configs["lease"]), most)
 
 
 def _times(lease: Any) -> Times:

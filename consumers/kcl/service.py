@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdc.delivery.shard import BatchFacts, Running, ShardPipeline, ShardSettings
-from cdc.errors import ConfigError, SinkUnavailable
+from cdc.errors import ConfigError
 from cdc.observer import Observers
 from cdc.records.change import StreamView
 from cdc.records.sequence import Stream
 from consumers.http.monitoring import service_of
+from consumers.http.probes import check_once, probes_of
 from consumers.kcl.consumer import run
 from consumers.kcl.leases.gaps import Gaps
 from consumers.kcl.preparing import Preparing
+from consumers.kcl.progress import Progress
 from consumers.kcl.sources.source import Source, follow_kinesis, follow_stream, follow_tables
 from consumers.kcl.status_file import StatusFile, tell
 from consumers.kcl.tuning import kcl_settings
@@ -22,6 +25,8 @@ from consumers.pipelines import wire
 from consumers.settings import Settings
 
 __all__ = ["Following", "serve"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,13 @@ def serve(settings: Settings, following: Following, status: StatusFile) -> None:
     Raises:
         ConfigError: the set-up is wrong.
         SinkMisconfigured: a sink can't be used.
-        ConsumerFailed: a shard could not be handled; nothing of it is acknowledged.
+        SinkUnavailable: a sink is out of reach at the start; later that holds a shard.
+        ConsumerFailed: AWS is out of reach at the start, or a shard can't be handled; nothing of it is acknowledged.
     """
     running = Running()
     service = service_of(settings, running)
     observer = Observers((status, service.observer))
+    progress = Progress(running)
     wiring = wire(settings, observer=observer)
     if wiring.dead_letters is None:
         raise ConfigError(
@@ -94,15 +101,15 @@ def serve(settings: Settings, following: Following, status: StatusFile) -> None:
 
     def observe(facts: BatchFacts) -> None:
         status.batch(facts)
+        progress.batch(facts)
         tell(observer, facts)
 
     with service.serving(wiring):
         source = following.source()
         running.retention_seconds = source.retention_seconds
-        try:
-            source.prepare(wiring)
-        except SinkUnavailable as error:  # later it holds a shard; at the start it is most likely a wrong setting
-            raise ConfigError(error.message, remedy=error.remedy) from error
+        check_once(probes_of(wiring))
+        source.prepare(wiring)
+        progress.start()
         run(
             kcl_settings(settings, region),
             ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
@@ -112,6 +119,7 @@ def serve(settings: Settings, following: Following, status: StatusFile) -> None:
             running=running,
             observe=observe,
         )
+        log.info("stopped: %d records settled", progress.total)
 
 
 def _region() -> str:

@@ -87,7 +87,7 @@ class World:
         self.workers: list[Handover] = []
 
     def worker(self, name: str, *streams: str) -> Handover:
-        made = Handover(self.table, "app", name, lambda stream: stream in streams, TIMES, self.clock)  # type: ignore[arg-type]
+        made = Handover(self.table, "app", name, lambda stream: stream in streams, TIMES, clock=self.clock)  # type: ignore[arg-type]
         self.workers.append(made)
         return made
 
@@ -150,6 +150,16 @@ def test_a_lease_of_a_worker_that_does_not_renew_is_taken_by_a_follower() -> Non
     assert world.table.owner(key) == "dead"
     world.pass_time(10)
     assert world.table.owner(key) == "new"
+
+
+def test_a_worker_takes_no_more_leases_than_it_may_have() -> None:
+    world = World()
+    keys = [world.table.add(SHOP) for _ in range(5)]
+    worker = world.worker("new", SHOP)
+    worker.most_leases = 2
+    world.pass_time(60)
+    assert sorted(str(world.table.owner(key)) for key in keys) == ["None", "None", "None", "new", "new"]
+    assert worker.unread == 3
 
 
 def test_a_lease_that_is_renewed_is_taken_by_nobody() -> None:

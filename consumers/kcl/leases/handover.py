@@ -94,7 +94,11 @@ class Handover:
     worker: str
     follows: Follows
     times: Times
+    most_leases: int = 2**31
+    """How many leases this worker may have."""
     clock: Clock = time.monotonic
+    unread: int = 0
+    """How many followed leases the last look found that no worker reads, for longer than a fail-over takes."""
     _seen: dict[str, tuple[str | None, int, float]] = field(default_factory=dict)
     """Of each lease its owner and counter, and since when they are so."""
     _said: set[str] = field(default_factory=set)
@@ -132,8 +136,10 @@ class Handover:
                 left.append(lease)
             elif lease.follower is None or (lease.owner == self.worker != lease.follower):
                 self._write(lease, {FOLLOWER: self.worker}, counts=False)
+        self.unread = len(left)
         # a part at each look, so that several workers share what is left
-        for lease in random.sample(left, (len(left) + 3) // 4):
+        room = self.most_leases - sum(lease.owner == self.worker for lease in leases)
+        for lease in random.sample(left, max(0, min(room, (len(left) + 3) // 4))):
             self._take(lease)
 
     def _is_left(self, lease: StoredLease, unchanged_seconds: float) -> bool:
