@@ -79,7 +79,7 @@ def run(
     from consumers.kcl.status_file import StatusFile
 
     settings = load_settings(os.environ)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     following = Following.of(settings, table or (), stream_arn, kinesis_stream_arn)
     serve(settings, following, StatusFile(status_file))
 

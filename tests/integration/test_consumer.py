@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -51,10 +52,25 @@ def test_a_held_shard_waits_for_the_index_and_loses_nothing(
     opensearch.indices.close(index=index)
     write(dynamodb, table[0], range(20, 40))
     await_equal(lambda: "index_closed_exception" in (tmp_path / "consumer.log").read_text())
+    await_equal(lambda: f"{table[0]}: shardId" in held_line(tmp_path))
+    assert re.search(
+        r" is held since \S+Z: .*index_closed_exception; .* behind; nothing is lost for 23 h", held_line(tmp_path)
+    )
     opensearch.indices.open(index=index)
     await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    await_equal(lambda: " goes on, after it was held for " in (tmp_path / "consumer.log").read_text())
     process.terminate()
     assert process.wait(40) == 0
+    log = (tmp_path / "consumer.log").read_text()
+    assert "stopped: 30 records settled" in log
+    assert not re.search("streamsadapter|Not able to assign|hash range", log)
+
+
+def held_line(folder: Path) -> str:
+    """The one line that says that a shard is held."""
+    lines = [line for line in (folder / "consumer.log").read_text().splitlines() if " is held since " in line]
+    assert len(lines) <= 1
+    return lines[0] if lines else ""
 
 
 def test_a_stop_ends_a_held_shard_without_acknowledging_it(
