@@ -12,6 +12,7 @@ import typer
 
 from cdc.errors import CdcError, ConfigError
 from consumers.kcl.leases.handover import StoredLease, stored_leases
+from consumers.kcl.sources.refusals import refusal
 from consumers.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -165,7 +166,8 @@ def _found(settings: Settings, table: str | None) -> list[StoredLease]:
     """The application's leases, by stream and shard.
 
     Raises:
-        ConfigError: there is no lease table, or it can't be read.
+        ConfigError: there is no lease table, or it may not be read.
+        ConsumerFailed: DynamoDB is out of reach.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -181,12 +183,8 @@ def _found(settings: Settings, table: str | None) -> list[StoredLease]:
             raise ConfigError(
                 f"there is no lease table {settings.application!r}", remedy="Check CDC_APPLICATION and AWS_REGION."
             ) from error
-        raise ConfigError(
-            f"the lease table {settings.application!r} can't be read: {error}",
-            remedy="Allow dynamodb:Scan and dynamodb:DeleteItem on it.",
-        ) from error
+        remedy = "Allow dynamodb:Scan and dynamodb:DeleteItem on it."
+        raise refusal(f"the lease table {settings.application!r} can't be read: {error}", error, remedy) from error
     except BotoCoreError as error:
-        raise ConfigError(
-            f"the lease table {settings.application!r} can't be read: {error}",
-            remedy="Check AWS_REGION, AWS_ENDPOINT_URL and the credentials.",
-        ) from error
+        remedy = "Check AWS_REGION, AWS_ENDPOINT_URL and the credentials."
+        raise refusal(f"the lease table {settings.application!r} can't be read: {error}", error, remedy) from error

@@ -69,7 +69,7 @@ def run(
         def shard(arn: str, shard_id: str, lease_key: str) -> ShardConsumer | None:
             if not source.follows(arn):
                 return None
-            log.info("%s: reading %s", source.name(arn), shard_id)
+            log.info("%s: reading %s of the stream %s", source.name(arn), shard_id, arn.rpartition("/")[2])
             return ShardConsumer(
                 shard=shard_id,
                 table=source.name(arn),
