@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cdc.deadline import Clock, Deadline
 from cdc.delivery.consumer_state import Running, ShardStatus
+from cdc.delivery.held_lines import HeldLines
 from cdc.errors import SinkUnavailable
 from cdc.outcome import Deferred, Outcome, leading_settled
 from cdc.records.change import Change
@@ -131,6 +132,7 @@ class ShardConsumer:
         self._closed = False
         self._settled: SequenceNumber | None = None  # settled, not yet checkpointed
         self.status = ShardStatus(stream, shard, table, since=clock())
+        self._lines = HeldLines(running, self.status)
         running.shards[stream, shard] = self.status
 
     def process(self, payloads: Sequence[Payload], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
@@ -161,6 +163,7 @@ class ShardConsumer:
                 self.status.go_on()
             pending = pending[count:]
             if not pending:
+                self._lines.goes_on(self._clock())
                 return
             if not self._wanted():
                 self._let_go()
@@ -196,7 +199,7 @@ class ShardConsumer:
     def lease_lost(self) -> None:
         """Drop what is open without writing it."""
         if not self._closed:
-            log.info("%s: the lease is lost", self.shard)
+            log.info("%s: the lease of %s is lost", self._table, self.shard)
         self._close()
         self._settled = None  # what is dropped here must not be acknowledged by a later call
         self._pipeline.close()
@@ -274,6 +277,7 @@ class ShardConsumer:
             else:
                 if not was_held:
                     self.status.go_on()
+                    self._lines.goes_on(self._clock())
                 return True
 
     def _flush_once(self, seconds: float, wanted: Callable[[], bool]) -> None:
@@ -282,8 +286,8 @@ class ShardConsumer:
         self.status.flush_seconds = self._clock() - began
 
     def _hold(self, cause: str) -> None:
-        log.warning("%s is held: %s", self.shard, cause)
         self.status.hold(cause, self._clock())
+        self._lines.held(cause, self._clock())
 
     def _checkpoint(self, checkpoint: Checkpoint) -> None:
         checkpoint(self._settled)

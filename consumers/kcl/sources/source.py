@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from consumers.kcl.sources.retrieval import Retrieval
     from consumers.runtime import Runtime
 
-__all__ = ["KinesisSource", "Source", "TableSource", "follow_kinesis", "follow_stream", "follow_tables"]
+__all__ = [
+    "KinesisSource",
+    "Source",
+    "TableSource",
+    "follow_kinesis",
+    "follow_stream",
+    "follow_tables",
+    "follows_by_name",
+]
 
 
 class Source(Protocol):
@@ -185,3 +193,20 @@ def follow_kinesis(arn: str) -> KinesisSource:
     if ":consumer/" in arn:
         raise ConfigError(f"{arn!r} is the ARN of a consumer, not of a stream", remedy="CDC_KINESIS_RETRIEVAL=fan_out")
     return KinesisSource(describe_kinesis(arn))
+
+
+def follows_by_name(jpype: Any, source: Source, retrieval: Retrieval) -> Callable[[str], bool]:
+    """Does the source follow the stream that the KCL calls by a name? A name of another kind of stream is followed by
+    nobody here."""
+    known: dict[str, bool] = {}
+
+    def follows(name: str) -> bool:
+        if name not in known:
+            try:
+                arn = retrieval.arn(name)
+            except jpype.JException:
+                arn = None
+            known[name] = arn is not None and source.follows(arn)
+        return known[name]
+
+    return follows
