@@ -5,12 +5,12 @@ STAMP := .venv/installed
 CAN_COMPILE = command -v cc >/dev/null && test -f "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
 COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:.
 
-.PHONY: help demo test unit test-docker simulate chaos soak failover lint format lock lambda bench bench-quick bench-cold test-compiled clean
+.PHONY: help demo test unit test-docker simulate chaos soak failover lint format lock docs lambda bench bench-quick bench-cold test-compiled clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: $(STAMP) ## a table's changes reach OpenSearch and S3 on this machine, judged (CONSUMER=lambda KEEP=1 leaves it running)
-	@$(BIN)/python -m local.demo $(if $(CONSUMER),--consumer $(CONSUMER)) $(if $(KEEP),--keep)
+	@trap : INT; $(BIN)/python -m local.demo $(if $(CONSUMER),--consumer $(CONSUMER)) $(if $(KEEP),--keep) || [ $$? = 130 ]
 
 test: $(STAMP) $(if $(TESTS),,lint) ## all checks and tests, on real servers (AWS=engine: without LocalStack; JOBS=4 at once; TESTS=path)
 	AWS=$(AWS) $(BIN)/python -m pytest --numprocesses $(or $(JOBS),4) --dist worksteal $(TESTS)
@@ -43,6 +43,10 @@ lint: $(STAMP) ## ruff and mypy
 format: $(STAMP) ## let ruff format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP) ## make docs/api.md from the docstrings
+	@mkdir -p build
+	$(BIN)/python -m local.api_docs > build/api.md && mv build/api.md docs/api.md
 
 lambda: $(STAMP) ## the function's package in build/lambda, and its size (ARCH=x86_64 LAYER=1 MAPPINGS=folder ADD=own.py)
 	@$(BIN)/python -m local.lambda_build $(if $(ARCH),--arch $(ARCH)) $(if $(LAYER),--layer) \

@@ -8,13 +8,18 @@ from setuptools import setup
 COMPILED = [
     "cdc/records/attributes.py",
     "cdc/records/change.py",
+    "cdc/records/decoding.py",
     "cdc/records/differences.py",
+    "cdc/records/identity.py",
+    "cdc/records/sequence.py",
+    "cdc/records/stream.py",
+    "cdc/records/versions.py",
     "cdc/mappings/compiled.py",
+    "cdc/mappings/document_id.py",
     "cdc/mappings/fields.py",
     "cdc/mappings/pattern.py",
-    "cdc/records/sequence.py",
+    "cdc/mappings/writes.py",
     "cdc/sinks/opensearch/bulk.py",
-    "cdc/records/decoding.py",
 ]
 
 if os.environ.get("CDC_COMPILE") != "1":

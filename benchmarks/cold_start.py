@@ -43,7 +43,7 @@ class _Start:
     init: float
     first: float
     processor: float
-    """Of both, whatever else the machine was doing."""
+    """The processor time of both, whatever else the machine was doing."""
 
 
 def run(quick: bool) -> Iterator[Result]:
@@ -187,4 +187,4 @@ def _largest(spent: Counter[str]) -> str:
 
 
 def _silent(_text: str, _done: int, _total: int) -> None:
-    """What is fetched is not what is measured."""
+    """Fetch in silence: that is not what is measured."""

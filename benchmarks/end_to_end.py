@@ -10,11 +10,10 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.compiled import class_path
 from benchmarks.drains import Cost
-from benchmarks.filled import Filled, filled, none
+from benchmarks.filled import Filled, engine, filled, none
 from benchmarks.kcl import contender
 from benchmarks.results import CannotRun, Goal, Result, Row, Spread
 from cdc.errors import CdcError
-from local.aws import install_aws, launch_aws
 from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 
 __all__ = ["TITLE", "run"]
@@ -40,16 +39,17 @@ def run(quick: bool) -> Iterator[Result]:
         CannotRun: a server can't be had.
     """
     items, rounds = (1_000, 1) if quick else (6_000, 2)
-    names = [one for one in _NAMES if not quick or one != "indexing"]  # no DynamoDB Local and no JVM for a quick look
+    names = [one for one in _NAMES if not quick or one != "indexing"]  # no JVM for a quick look
     with TemporaryDirectory(prefix="dynamodb-cdc-bench-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
         folder = Path(name)
         path = () if quick else class_path(folder / "classes")
-        s3, search = _servers(folder, stack)
-        source = none(_TABLES, items) if quick else stack.enter_context(filled(folder, _TABLES, items))
+        aws = stack.enter_context(engine(folder))
+        aws.client("s3").create_bucket(Bucket=_BUCKET)
+        search = _opensearch(folder, stack)
+        source = none(aws, _TABLES, items) if quick else stack.enter_context(filled(aws, _TABLES, items))
         environment = {
-            **source.environment(),
+            **source.variables,
             "CDC_OPENSEARCH_ENDPOINT": search.url,
-            "AWS_ENDPOINT_URL_S3": s3,
             "CDC_ARCHIVE_BUCKET": _BUCKET,
         }
         contenders = [stack.enter_context(contender(one, source, path, folder, environment)) for one in names]
@@ -60,20 +60,16 @@ def run(quick: bool) -> Iterator[Result]:
         yield _result({one: many if quick else many[1:] for one, many in costs.items()}, source)
 
 
-def _servers(folder: Path, stack: ExitStack) -> tuple[str, OpenSearchServer]:
+def _opensearch(folder: Path, stack: ExitStack) -> OpenSearchServer:
     try:
-        home, installed = install_opensearch(_silent), install_aws(_silent)
-        aws = launch_aws(folder, installed)
-        stack.callback(aws.stop)
+        home = install_opensearch(_silent)
         with _environment("_JAVA_OPTIONS", _FULL_COMPILER):
             search = launch_opensearch(folder, home, heap=_HEAP)
         stack.callback(search.stop)
         search.wait()
-        aws.wait()
     except CdcError as error:
         raise CannotRun(error.message) from error
-    aws.client("s3").create_bucket(Bucket=_BUCKET)
-    return str(aws.endpoint("s3")), search
+    return search
 
 
 def _silent(_text: str, _done: int, _total: int) -> None:
@@ -122,8 +118,9 @@ def _result(costs: Mapping[str, Sequence[Cost]], source: Filled) -> Result:
             if one != "limit" and "indexing" in shares  # a quick look says nothing
         ],
         (
-            "OpenSearch, DynamoDB Local, LocalStack's S3 and the contender share the processors: from the streams, "
-            "DynamoDB Local and the KCL take theirs from OpenSearch; with the records at hand only our own work does.",
+            "OpenSearch, the servers of streams, leases and S3, and the contender share the processors: from the "
+            "streams, those servers and the KCL take theirs from OpenSearch; with the records at hand only our own "
+            "work and S3 do.",
             "The limit is the fastest of three ways to send the same documents: 2 × 1,000, 4 × 500, 4 × 250 at once.",
         ),
     )

@@ -34,12 +34,12 @@ __all__ = ["DIMENSIONS", "Dimension", "Point"]
 
 _BATCH = 1000
 _BATCH_BYTES = 1_000_000
-"""What a read of a shard gives at most (Amazon DynamoDB API Reference, "GetRecords")."""
+"""The most that a read of a shard gives (Amazon DynamoDB API Reference, "GetRecords")."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What so much work cost."""
+    """The cost of so much work."""
 
     cpu_seconds: float
     peak_bytes: int
@@ -166,7 +166,7 @@ def _large_in_shards(size: int, quick: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """What grows, in which steps, and the work at each; `flat_memory`: it must not need more memory as it grows."""
+    """Grows in steps, with the work at each; `flat_memory`: it must not need more memory as it grows."""
 
     title: str
     sizes: tuple[int, ...]

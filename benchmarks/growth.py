@@ -21,7 +21,7 @@ _FLAT = 0.1
 """A slope of 0 is flat."""
 _MIB = 1024 * 1024
 _BATCH_FACTOR = 20.0
-"""What a byte of payload in work may cost in memory at most: both images parsed, the document, the request."""
+"""The most memory that a byte of payload in work may cost: both images parsed, the document, the request."""
 
 
 def run(quick: bool) -> Iterator[Result]:

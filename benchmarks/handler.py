@@ -71,17 +71,17 @@ def _row(name: str, series: dict[str, Series], count: int) -> Row:
 
 
 def _ours(endpoint: str, folder: Path) -> Handler:
-    from consumers.aws_lambda.changes import respond
-    from consumers.pipelines import wire
+    from consumers.aws_lambda.changes import ChangesFunction
+    from consumers.runtime import open_runtime
     from consumers.settings import load_settings
 
     mapping = folder / "shop.yml"
     mapping.write_text("table: shop\ndocuments: [{index: orders}]\n")
     settings = {"CDC_MAPPINGS": str(mapping), "CDC_OPENSEARCH_ENDPOINT": endpoint, "CDC_OPENSEARCH_AUTH": "none"}
-    wiring = wire(load_settings(settings))
+    function = ChangesFunction(open_runtime(load_settings(settings)))
 
     def handle(event: Event) -> object:
-        answer = respond(event, _Context(), wiring)
+        answer = function(event, _Context())
         if answer["batchItemFailures"]:
             raise RuntimeError(f"not settled: {answer}")
         return answer
@@ -90,7 +90,7 @@ def _ours(endpoint: str, folder: Path) -> Handler:
 
 
 def _sample(endpoint: str) -> Handler:
-    """What tutorials show: every record becomes an action, all of them go to `helpers.bulk`."""
+    """Do as tutorials show: every record becomes an action, all of them go to `helpers.bulk`."""
     from boto3.dynamodb.types import TypeDeserializer
     from opensearchpy import OpenSearch, helpers
 

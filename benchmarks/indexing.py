@@ -11,24 +11,22 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 
-import orjson
-
 from benchmarks.drains import STOP_SECONDS, Cost, Work, heap, kcl_settings, table_facts, watched
-from benchmarks.filled import item
+from benchmarks.orders import record
 from cdc.delivery.consumer_state import Running
 from cdc.delivery.shard import BatchFacts, Payload, ShardConsumer, ShardPipeline, ShardSettings
-from cdc.mappings.compiled import Index
+from cdc.mappings.writes import Put
 from cdc.records.decoding import change_from_adapter, read_adapter
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.sinks.opensearch.bulk import action_bytes
-from cdc.sinks.opensearch.client import opensearch_client
+from cdc.testing import adapter_payload
 from consumers.kcl.consumer import run
 from consumers.kcl.java.jvm import start_jvm
 from consumers.kcl.leases.gaps import Gaps
-from consumers.kcl.preparing import Preparing
 from consumers.kcl.sources.source import TableSource
-from consumers.pipelines import Wiring, wire
-from consumers.settings import Settings, load_settings
+from consumers.pipelines import CONSUMER
+from consumers.runtime import Runtime, open_runtime
+from consumers.settings import load_settings
 
 __all__ = ["at_hand", "from_the_stream", "limit"]
 
@@ -52,12 +50,12 @@ class _Settled:
             self.count += count
 
 
-def _wiring(work: Work, folder: str) -> tuple[Wiring, Settings]:
+def _runtime(work: Work, folder: str) -> Runtime:
     """Wired to indices that nobody has written to yet."""
     mapping = Path(folder) / "orders.yml"
     mapping.write_text(f'table: "orders-*"\ndocuments: [{{index: "{work.application}-{{table}}"}}]\n')
     settings = load_settings({**os.environ, "CDC_MAPPINGS": str(mapping), "CDC_ARCHIVE_PREFIX": work.application})
-    return wire(settings), settings
+    return open_runtime(settings)
 
 
 def from_the_stream(work: Work) -> Cost:
@@ -66,21 +64,21 @@ def from_the_stream(work: Work) -> Cost:
     running, settled = Running(), _Settled()
     costs: list[Cost] = []
     with TemporaryDirectory() as folder:
-        wiring, settings = _wiring(work, folder)
+        runtime = _runtime(work, folder)
 
         def pipeline_for() -> ShardPipeline:
-            return Preparing(wiring.pipeline(running.pause, age_limited=True), wiring.prepare)
+            return runtime.pipelines.pipeline(CONSUMER, running.pause)
 
         def watch() -> None:
             costs.append(watched(work, lambda: settled.count))
             running.ask_stop()
 
         source = TableSource(table_facts(work.tables))
-        source.prepare(wiring)
+        source.prepare(runtime)
         threading.Thread(target=watch, daemon=True).start()
         run(
             kcl_settings(work),
-            ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=STOP_SECONDS),
+            ShardSettings(runtime.settings.flush_bytes, runtime.settings.flush_seconds, shutdown_seconds=STOP_SECONDS),
             source,
             pipeline_for,
             Gaps(running, None),
@@ -95,19 +93,19 @@ def at_hand(work: Work) -> Cost:
     running, settled = Running(), _Settled()
     costs: list[Cost] = []
     with TemporaryDirectory() as folder:
-        wiring, settings = _wiring(work, folder)
+        runtime = _runtime(work, folder)
         streams = {table: _stream(table) for table in work.tables}
         for stream in streams.values():
-            wiring.prepare(stream, ["pk"])
+            runtime.tables.prepare(stream, ["pk"])
 
         def drain(table: str) -> None:
             stream = streams[table]
             shard = ShardConsumer(
                 shard=f"shard-{table}",
                 table=table,
-                pipeline=Preparing(wiring.pipeline(running.pause, age_limited=True), wiring.prepare),
+                pipeline=runtime.pipelines.pipeline(CONSUMER, running.pause),
                 read=lambda payload: read_adapter(payload.data, stream),
-                settings=ShardSettings(settings.flush_bytes, settings.flush_seconds),
+                settings=ShardSettings(runtime.settings.flush_bytes, runtime.settings.flush_seconds),
                 running=running,
                 holds_lease=lambda: True,
                 observe=settled.batch,
@@ -133,12 +131,14 @@ def limit(work: Work) -> Cost:
 def _sent(work: Work, number: int, operations: int, senders: int) -> Cost:
     bodies: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
     with TemporaryDirectory() as folder:
-        wiring, settings = _wiring(Work(work.tables, f"{work.application}-{number}", work.records, ()), folder)
-        prepared = [_bodies(wiring, table, work.records // len(work.tables), operations) for table in work.tables]
+        runtime = _runtime(Work(work.tables, f"{work.application}-{number}", work.records, ()), folder)
+        prepared = [_bodies(runtime, table, work.records // len(work.tables), operations) for table in work.tables]
     for together in zip(*prepared, strict=True):  # the tables take turns, as shards do
         for body in together:
             bodies.put(body)
-    client = opensearch_client(settings)
+    client = runtime.clients.opensearch
+    if client is None:
+        raise RuntimeError("the mapping names an index")
     settled = _Settled()
 
     def send() -> None:
@@ -160,15 +160,14 @@ def _sent(work: Work, number: int, operations: int, senders: int) -> Cost:
     return costs[0]
 
 
-def _bodies(wiring: Wiring, table: str, count: int, operations: int) -> list[tuple[int, bytes]]:
+def _bodies(runtime: Runtime, table: str, count: int, operations: int) -> list[tuple[int, bytes]]:
     stream = _stream(table)
-    wiring.prepare(stream, ["pk"])
-    compiled = wiring.compiled[table]
+    compiled = runtime.tables.prepare(stream, ["pk"])
     lines = [
         action_bytes(write, require_alias=True)
         for number in range(count)
         for write in compiled.writes(change_from_adapter(_record(number), stream))
-        if isinstance(write, Index)
+        if isinstance(write, Put)
     ]
     return [(len(part), b"".join(part)) for part in (lines[at : at + operations] for at in range(0, count, operations))]
 
@@ -183,23 +182,5 @@ def _stream(table: str) -> Stream:
 
 
 def _record(number: int) -> bytes:
-    """As the KCL's adapter writes it."""
-    image = item(number)
-    return orjson.dumps(
-        {
-            "eventID": f"{number:032x}",
-            "eventName": "INSERT",
-            "eventVersion": "1.1",
-            "eventSource": "aws:dynamodb",
-            "awsRegion": "us-east-1",
-            "dynamodb": {
-                "ApproximateCreationDateTime": 1_767_225_700_000 + number,
-                "Keys": {"pk": image["pk"]},
-                "NewImage": image,
-                "OldImage": {},
-                "SequenceNumber": f"{number + 1:021d}",
-                "SizeBytes": 1000,
-                "StreamViewType": "NEW_AND_OLD_IMAGES",
-            },
-        }
-    )
+    """A record as the KCL's adapter writes it."""
+    return adapter_payload(record(number))

@@ -1,4 +1,4 @@
-"""What the contenders make of hard values, beside what is in the table: `python -m benchmarks.outputs [--markdown]`."""
+"""Compares what the contenders make of hard values with the table: `python -m benchmarks.outputs [--markdown]`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HARD: Mapping[str, dict[str, Any]] = {
 
 
 def compared() -> Result:
-    """What each contender's document holds for each of these values; alike where the digits and the order are ours."""
+    """The values in each contender's document; alike where the digits and the order are ours."""
     rows = []
     for name, value in HARD.items():
         event = _event(value)
@@ -88,7 +88,7 @@ def _documents(lines: Lines) -> list[Any]:
 
 
 def main(*, as_markdown: Annotated[bool, typer.Option("--markdown", help="Print it as Markdown.")] = False) -> None:
-    """What the contenders make of hard values.
+    """Print what the contenders make of hard values.
 
     Example: python -m benchmarks.outputs --markdown
     """

@@ -1,4 +1,4 @@
-"""What a benchmark found: tables of figures, and how far its goals are reached."""
+"""Tables of a benchmark's figures, and how far its goals are reached."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from cdc.records.attributes import encode_item
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 
 __all__ = ["SHAPES", "STREAM", "Shape", "flat", "large", "order", "types", "wide"]
 

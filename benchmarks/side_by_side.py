@@ -17,7 +17,7 @@ Contender = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one repetition of the work cost, in seconds."""
+    """The cost of one repetition of the work, in seconds."""
 
     cpu: float
     wall: float

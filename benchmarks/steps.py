@@ -11,7 +11,7 @@ from benchmarks.contenders import mapping
 from benchmarks.results import Result, Row
 from benchmarks.shapes import SHAPES
 from benchmarks.side_by_side import Contender, side_by_side
-from cdc.mappings.compiled import Index
+from cdc.mappings.writes import Put
 from cdc.records.attributes import json_item
 from cdc.records.change import Change
 from cdc.records.decoding import read_lambda
@@ -35,7 +35,7 @@ def _steps(name: str, count: int) -> dict[str, Contender]:
     compiled = mapping()
     changes = [change for change in read_lambda(event) if isinstance(change, Change)]
     documents = [json_item(change.raw_after or {}) for change in changes]
-    writes = [write for change in changes for write in compiled.writes(change) if isinstance(write, Index)]
+    writes = [write for change in changes for write in compiled.writes(change) if isinstance(write, Put)]
     return {
         "the record is read": lambda: read_lambda(event),
         "what differs": lambda: [change.differences() for change in changes],

@@ -35,7 +35,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What an object holds: lines by identity, in the order of their sequence numbers."""
+    """The contents of an object: lines by identity, in the order of their sequence numbers."""
 
     lines: Mapping[str, bytes]
 
@@ -49,7 +49,7 @@ class Segment:
 
     @property
     def digest(self) -> str:
-        """Of the identities: equal for equal sets of changes."""
+        """A digest of the identities: equal for equal sets of changes."""
         return sha256("\n".join(sorted(self.lines)).encode()).hexdigest()
 
     @property
@@ -58,7 +58,7 @@ class Segment:
         return gzip.compress(b"\n".join(self.lines.values()) + b"\n", compresslevel=6, mtime=0)
 
     def metadata(self, table: str) -> dict[str, str]:
-        """What an object says of itself without being read."""
+        """The object's metadata: format, count, digest, table, first and last sequence number."""
         archived = [ArchivedChange.of(line) for line in (self._at(0), self._at(-1))]
         return {
             "format": str(FORMAT),

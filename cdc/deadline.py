@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-__all__ = ["Clock", "Deadline", "Slowest"]
+__all__ = [
+    "Clock",
+    "Deadline",
+]
 
 Clock = Callable[[], float]
-
-_FORGETTING = 0.9
 
 
 def _always() -> bool:
@@ -47,26 +48,3 @@ class Deadline:
     def expired(self) -> bool:
         """Is it time to stop?"""
         return self.remaining_seconds <= 0.0
-
-
-@dataclass(slots=True)
-class Slowest:
-    """How long calls of one kind take: none begins that the deadline would cut off if it took as long as the slowest.
-
-    The first before a deadline always begins: a call that takes longer than there ever is must not be put off for ever.
-    What was slow once is forgotten by and by.
-    """
-
-    seconds: float = 0.0
-    _begun_for: float | None = None
-
-    def allows(self, deadline: Deadline) -> bool:
-        """May a call begin?"""
-        if deadline.expired:
-            return False
-        is_first, self._begun_for = self._begun_for != deadline.at, deadline.at
-        return is_first or deadline.remaining_seconds >= self.seconds
-
-    def took(self, seconds: float) -> None:
-        """A call came to its end."""
-        self.seconds = max(seconds, _FORGETTING * self.seconds)

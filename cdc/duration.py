@@ -6,15 +6,15 @@ import re
 
 from cdc.errors import ConfigError
 
-__all__ = ["DURATION", "seconds", "spoken"]
+__all__ = ["DURATION", "parse_seconds", "spoken"]
 
 DURATION = r"^[0-9]+(\.[0-9]+)?(nanos|micros|ms|s|m|h|d)$"
-"""What OpenSearch takes too (OpenSearch documentation, "Time units")."""
+"""Durations as OpenSearch writes them (OpenSearch documentation, "Time units")."""
 
 _UNITS = {"nanos": 1e-9, "micros": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def seconds(duration: str) -> float:
+def parse_seconds(duration: str) -> float:
     """The seconds of a duration.
 
     Raises:

@@ -17,6 +17,8 @@ CdcError
 
 from __future__ import annotations
 
+from cdc.causes import Cause, CauseKind
+
 __all__ = [
     "CdcError",
     "ConfigError",
@@ -86,9 +88,19 @@ class SinkError(CdcError):
 class SinkUnavailable(SinkError):
     """It is unknown whether all that was applied is durable; try again in `wait_seconds`."""
 
-    def __init__(self, sink: str, message: str, *, wait_seconds: float = 1.0, remedy: str = "") -> None:
+    def __init__(
+        self,
+        sink: str,
+        message: str,
+        *,
+        wait_seconds: float = 1.0,
+        remedy: str = "",
+        kind: CauseKind = CauseKind.OTHER,
+        code: str = "",
+    ) -> None:
         super().__init__(sink, message, remedy=remedy)
         self.wait_seconds = wait_seconds
+        self.cause = Cause(self.message, kind, code)
 
 
 class SinkMisconfigured(SinkError):
@@ -110,9 +122,14 @@ class Defer(CdcError):
 class Reject(CdcError):
     """Raised by a user's function: this change never will succeed; keep it as a dead letter.
 
-    `detail` may quote the item: it goes into the dead letter only.
+    The reason, `detail` and `remedy` go into the dead letter only: they may quote the item.
     """
 
     def __init__(self, reason: str, *, detail: str = "", remedy: str = "") -> None:
         super().__init__(reason, remedy=remedy)
         self.detail = detail
+
+    @property
+    def account(self) -> str:
+        """The reason, the detail and the remedy, a line each."""
+        return "\n".join(filter(None, (self.message, self.detail, self.remedy and f"→ {self.remedy}")))

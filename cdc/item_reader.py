@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import tenacity
 
+from cdc.aws_errors import translated
+from cdc.causes import CauseKind
 from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
 from cdc.records.attributes import RawItem
-from cdc.records.sequence import keys_digest
+from cdc.records.identity import keys_digest
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-__all__ = ["DynamoDBItems", "Items"]
+__all__ = ["DynamoDBItems", "ItemReader"]
 
 _KEYS_PER_READ = 100  # Amazon DynamoDB API Reference, "BatchGetItem": 100 items and 16 MB at most
 
 
-class Items(Protocol):
+class ItemReader(Protocol):
     """The items of tables as they stand now."""
 
     def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
@@ -45,7 +47,7 @@ class DynamoDBItems:
     """How long one request may take: none is begun with less time left."""
 
     def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
-        """See `Items.read`."""
+        """See `ItemReader.read`."""
         wanted = {keys_digest(key): _for_boto3(key) for key in keys}
         names = tuple(keys[0]) if keys else ()
         found: dict[str, RawItem] = {}
@@ -66,9 +68,8 @@ class DynamoDBItems:
         def ask() -> int:
             nonlocal pending
             if in_time.expired:
-                raise SinkUnavailable(
-                    "table", f"{len(pending)} items of {table} can't be read: the deadline has passed"
-                )
+                text = f"{len(pending)} items of {table} can't be read: the deadline has passed"
+                raise SinkUnavailable("table", text, kind=CauseKind.DEADLINE)
             page = self._asked(table, pending)
             found.extend(page["Responses"].get(table, ()))
             pending = page["UnprocessedKeys"].get(table, {}).get("Keys", [])
@@ -82,26 +83,14 @@ class DynamoDBItems:
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else 0,
         )(ask)
         if left:
-            raise SinkUnavailable("table", f"{left} items of {table} can't be read yet: it is throttled")
+            text = f"{left} items of {table} can't be read yet: it is throttled"
+            raise SinkUnavailable("table", text, kind=CauseKind.OVERLOADED)
         return found
 
     def _asked(self, table: str, keys: list[Any]) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
+        remedy = f"Allow dynamodb:BatchGetItem on {table}, and check that it is there."
+        with translated("table", f"items of {table} can't be read", remedy, quotes=False):
             return self.client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
-        except (ClientError, BotoCoreError) as error:
-            raise SinkUnavailable(
-                "table",
-                f"items of {table} can't be read: {_kind(error)}",
-                remedy=f"Allow dynamodb:BatchGetItem on {table}, and check that it is there.",
-            ) from error
-
-
-def _kind(error: Exception) -> str:
-    """Without the message, which may quote keys."""
-    response: Mapping[str, Any] = getattr(error, "response", {})
-    return str(response.get("Error", {}).get("Code", "") or type(error).__name__)
 
 
 def _for_boto3(key: RawItem) -> dict[str, Any]:

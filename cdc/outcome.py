@@ -1,10 +1,12 @@
-"""What became of a change, and how far a batch is settled."""
+"""Outcomes: what became of a change, and how far a batch is settled."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
+
+from cdc.causes import Cause, CauseKind
 
 if TYPE_CHECKING:
     from cdc.records.sequence import SequenceNumber
@@ -48,26 +50,32 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """May succeed later: not before `wait_seconds`. `cause` is safe to log: it never quotes an item.
+    """May succeed later: not before `wait_seconds`."""
 
-    `tried` is false where the sink has not been asked: a change before it is deferred, or the time was up.
-    """
-
-    cause: str
+    cause: Cause
     wait_seconds: float = 0.0
-    tried: bool = True
+
+    @classmethod
+    def untried(cls, text: str, wait_seconds: float = 0.0) -> Deferred:
+        """The sink was not asked: a change before it is deferred, or the time was up."""
+        return cls(Cause(text, CauseKind.NOT_TRIED), wait_seconds)
+
+    @property
+    def tried(self) -> bool:
+        """Was the sink asked?"""
+        return self.cause.kind is not CauseKind.NOT_TRIED
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """Never will succeed.
 
-    `cause` is safe to log; `detail` may quote values and goes into the dead letter only. `kept` is true once the
-    dead letter is stored: only then is the change settled. `document` is the index and id it was meant for,
-    `mapping` the mapping file that asked for it.
+    `detail` may quote values and goes into the dead letter only. `kept` is true once the dead letter is stored: only
+    then is the change settled. `document` is the index and id it was meant for, `mapping` the mapping file that asked
+    for it.
     """
 
-    cause: str
+    cause: Cause
     detail: str = ""
     document: str = ""
     mapping: str = ""
@@ -102,8 +110,10 @@ def settled(outcome: Outcome) -> bool:
             return False
         case Rejected():
             return outcome.kept
-        case _:
+        case Applied() | Superseded() | Skipped():
             return True
+        case _:
+            assert_never(outcome)
 
 
 def leading_settled(outcomes: Sequence[Outcome]) -> int:

@@ -11,7 +11,7 @@ from cdc.errors import ConfigError
 __all__ = ["UNTRACED", "Facts", "Spans", "opentelemetry_spans"]
 
 Facts = dict[str, Any]
-"""What a span is to say: written into it until it ends. Counts and names."""
+"""The facts of a span: written into it until it ends. Counts and names."""
 Spans = Callable[[str], AbstractContextManager[Facts]]
 """Opens a span of a name."""
 
@@ -36,7 +36,7 @@ def opentelemetry_spans(provider: Any = None) -> Spans:
     except ImportError as error:
         raise ConfigError(
             "CDC_TRACING is on, and OpenTelemetry's API is not installed",
-            remedy="pip install 'dynamodb-cdc[tracing]', or set CDC_TRACING=false.",
+            remedy="In a checkout: pip install '.[tracing]', or set CDC_TRACING=false.",
         ) from error
     tracer = get_tracer(SCOPE, tracer_provider=provider)
 

@@ -14,7 +14,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise
-        print(f"error: {error.name} is not installed\n  → pip install 'dynamodb-cdc[cli]'", file=sys.stderr)
+        print(f"error: {error.name} is not installed\n  → In a checkout: pip install '.[cli]'", file=sys.stderr)
         sys.exit(2)
     run()
 

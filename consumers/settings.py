@@ -220,7 +220,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(pattern=r"^[A-Za-z0-9._/#:-]{1,255}$", description="Lambda: the namespace of those metrics.")
     ] = "DynamoDBCDC"
     tracing: Annotated[
-        bool, Meta(description="Tell OpenTelemetry of each batch and each sink; needs dynamodb-cdc[tracing].")
+        bool, Meta(description="Tell OpenTelemetry of each batch and each sink; needs the extra `tracing`.")
     ] = False
 
     log_level: Annotated[
@@ -253,8 +253,10 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
         elif environment[name] != "":
             try:
                 values[fields[name].name] = msgspec.convert(environment[name], fields[name].type, strict=False)
-            except msgspec.ValidationError as error:
-                problems.append(f"{name}: {error}")
+            except msgspec.ValidationError:
+                from consumers.setting_faults import fault_of  # a start without faults does not need it
+
+                problems.append(f"{name}: {environment[name]!r} {fault_of(fields[name].type)}")
     if not problems:
         problems = _together(Settings(**values))
     if problems:
@@ -266,7 +268,7 @@ def _together(settings: Settings) -> list[str]:
     problems: list[str] = []
     endpoint = settings.opensearch_endpoint
     if endpoint is not None and not endpoint.startswith(("http://", "https://")):
-        problems.append(f"{PREFIX}OPENSEARCH_ENDPOINT: is a URL, such as https://search.example.com")
+        problems.append(f"{PREFIX}OPENSEARCH_ENDPOINT: is no URL, such as https://search.example.com")
     if settings.opensearch_auth == "basic" and not (settings.opensearch_username and settings.opensearch_password):
         problems.append(f"{PREFIX}OPENSEARCH_AUTH: basic needs {PREFIX}OPENSEARCH_USERNAME and _PASSWORD")
     if settings.opensearch_role_arn and settings.opensearch_auth not in ("es", "aoss"):

@@ -28,7 +28,7 @@ FORMS = ("localstack", "engine")
 _HERE = Path(__file__).parent
 _TABLES = ("DYNAMODB", "DYNAMODB_STREAMS")
 _SERVICES = "s3,sqs,sns,kinesis,sts,kms,events,cloudwatch"
-"""What LocalStack may load; it refuses what is not named."""
+"""The services that LocalStack may load; it refuses what is not named."""
 _CREDENTIALS = {
     "AWS_REGION": REGION,
     "AWS_DEFAULT_REGION": REGION,
@@ -81,7 +81,7 @@ class Aws:
             process.wait_until(partial(_answers, url), 90)
 
     def _urls(self) -> list[str]:
-        """Of the processes, in their order: the tables' server first."""
+        """The addresses of the processes, in their order: the tables' server first."""
         names = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
         return [self.variables[name] for name in names if name in self.variables]
 
@@ -154,7 +154,7 @@ def launch_aws(run: Path, installed: Installed, **engine: str) -> Aws:
 
 
 def running_aws(environment: Mapping[str, str]) -> Aws:
-    """What the SDK's own variables point at: a LocalStack of one's own, or an account."""
+    """The AWS that the SDK's own variables point at: a LocalStack of one's own, or an account."""
     names = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     found = {name: value for name, value in environment.items() if name in names or name.startswith("AWS_ENDPOINT_URL")}
     return Aws({**_CREDENTIALS, **found} if any("ENDPOINT" in name for name in found) else found)

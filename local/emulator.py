@@ -57,17 +57,17 @@ class FunctionFailed(CdcError):
 
 @dataclass(frozen=True, slots=True)
 class LambdaRuntime:
-    """What a function runs in. Its Python has the runtime interface client, the SDK, and nothing of this project."""
+    """The runtime of a function. Its Python has the runtime interface client, the SDK, and nothing of this project."""
 
     emulator: Path
     python: Path
     version: str
-    """Of its Python, such as `3.13`: what a package must be built for."""
+    """The version of its Python, such as `3.13`: what a package must be built for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the emulator measured of a function's life so far."""
+    """The emulator's measurements of a function's life so far."""
 
     inits: tuple[float, ...]
     """Seconds of each init phase: starting Python and importing the handler's module."""
@@ -84,7 +84,7 @@ class LambdaFunction:
     process: ServerProcess
 
     def invoke(self, event: Any) -> Any:
-        """What the handler answers.
+        """The handler's answer.
 
         Raises:
             FunctionFailed: it answers with an error, or not within its time.
@@ -97,7 +97,7 @@ class LambdaFunction:
         return Report(_seconds(_INIT, text), _seconds(_DONE, text))
 
     def log(self) -> str:
-        """What the function and the emulator have printed."""
+        """The lines that the function and the emulator have printed."""
         return self.process.log_path.read_text(encoding="utf-8", errors="replace")
 
     def stop(self) -> None:
@@ -106,7 +106,7 @@ class LambdaFunction:
 
 
 def invoke(url: str, event: Any, timeout_seconds: float) -> Any:
-    """What the function answers whose emulator is at `url`; `timeout_seconds` are the function's own.
+    """The answer of the function whose emulator is at `url`; `timeout_seconds` are the function's own.
 
     Raises:
         FunctionFailed: it answers with an error, or not within its time, or there is no emulator.

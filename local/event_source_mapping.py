@@ -74,7 +74,7 @@ class LocalEventSourceMapping:
 
     @property
     def counts(self) -> Counter[str]:
-        """Of invocations: `invoked`, `succeeded`, `partial`, `failed`, `bisected`, `exhausted`.
+        """Counts invocations: `invoked`, `succeeded`, `partial`, `failed`, `bisected`, `exhausted`.
         Of records: `too old`."""
         return self._batches.counts
 

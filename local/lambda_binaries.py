@@ -43,7 +43,7 @@ def machine_architecture() -> str:
 
 
 def misfits(folder: Path, target: Target) -> Iterator[str]:
-    """What below `folder` does not run on `target`: a line each, with the file and what it is for."""
+    """Binaries below `folder` that do not run on `target`: a line each, with the file and what it is for."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.suffix in _FOREIGN:

@@ -1,4 +1,5 @@
-"""Cost: what the Lambda costs for a million changes, from a measured duration and public prices."""
+"""`python -m local.lambda_cost`: dollars for a million changes through the Lambda, by a measured duration and public
+prices."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["ARCHITECTURES", "Batches", "Cost", "Prices", "cost_of"]
+__all__ = ["ARCHITECTURES", "Batches", "Cost", "Prices", "app", "cost_of"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 Architecture = Literal["arm64", "x86_64"]
 
@@ -56,7 +59,7 @@ _PUBLIC = Prices()
 
 
 def cost_of(batches: Batches, prices: Prices) -> Cost:
-    """What a million changes cost in such batches. Lambda reads DynamoDB Streams free of charge; OpenSearch, logs and
+    """The cost of a million changes in such batches. Lambda reads DynamoDB Streams free of charge; OpenSearch, logs and
     the archive's storage are not in it."""
     invocations = _MILLION / batches.changes
     gb_seconds = invocations * batches.duration_ms / 1000 * batches.memory_mb / 1024
@@ -67,6 +70,7 @@ def cost_of(batches: Batches, prices: Prices) -> Cost:
     )
 
 
+@app.command(epilog="Example: python -m local.lambda_cost --duration-ms 180 --batch 500 --rate 1000")
 def print_cost(
     duration_ms: Annotated[
         float, typer.Option(min=1, help="How long a batch takes: the mean of Lambda's metric Duration.")
@@ -110,3 +114,7 @@ def print_cost(
     console = Console()
     console.print(table)
     console.print(f"{busy:.2f} functions of {memory} MB are busy on average.")
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m local.lambda_cost")

@@ -35,16 +35,16 @@ _HANDLERS = (
     "consumers.aws_lambda.changes",
     "cdc",
 )
-"""What a deployment, or a user's own function, imports; with all that this imports it is what goes in."""
+"""Modules that a deployment, or a user's own function, imports; with all that these import they go in."""
 _PROJECT = ("cdc", "consumers")
 _NEEDLESS = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
-"""Of a wheel's metadata: what only an installer reads. They say when and from where, which differs."""
+"""Files of a wheel's metadata that only an installer reads. They say when and from where, which differs."""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can name
 
 
 @dataclass(frozen=True)
 class Package:
-    """What to build."""
+    """The package to build."""
 
     target: Target = field(default_factory=Target)
     layer: bool = False
@@ -67,7 +67,7 @@ class Built:
     path: Path
     sha256: str
     content_sha256: str
-    """Of names, modes and contents: the same whatever compressed them."""
+    """A digest of names, modes and contents: the same whatever compressed them."""
     zipped: int
     unzipped: int
     files: int

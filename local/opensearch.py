@@ -58,7 +58,7 @@ class OpenSearchServer:
         return server
 
     def environment(self) -> dict[str, str]:
-        """What points the consumers at it."""
+        """The variables that point the consumers at it."""
         return {"CDC_OPENSEARCH_ENDPOINT": self.url}
 
 

@@ -41,7 +41,7 @@ class Sam:
 
 
 def install_sam(progress: Progress) -> Sam:
-    """What `sam.txt` names, installed once; what is there already is kept.
+    """Install the SAM CLI of `sam.txt`, once; what is there already is kept.
 
     Raises:
         ConfigError: it can't be installed.

@@ -7,13 +7,11 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
 from urllib.request import urlopen
 
 import psutil
@@ -34,29 +32,9 @@ _HEAP = "128m"
 """Small, so that it is collected often, and what leaks there ends the process within the soak."""
 
 
-class _Paced:
-    """A client whose calls come at a steady rate, whatever the threads that make them."""
-
-    def __init__(self, client: Any, per_second: float) -> None:
-        self._client, self._interval = client, 1 / per_second
-        self._lock, self._next = threading.Lock(), time.monotonic()
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        call = getattr(self._client, name)
-
-        def paced(**arguments: Any) -> Any:
-            with self._lock:
-                self._next = max(self._next + self._interval, time.monotonic() - 1)
-                due = self._next
-            time.sleep(max(0.0, due - time.monotonic()))
-            return call(**arguments)
-
-        return paced
-
-
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """What was seen. `settled` counts records, `written` the writes that were answered: equal in the end."""
+    """The figures of a soak. `settled` counts records, `written` the writes that were answered: equal in the end."""
 
     minutes: float
     per_second: float
@@ -110,7 +88,7 @@ def _soak(servers: Servers, minutes: float, per_second: float) -> Soaked:
     try:
         consumer.wait_until(lambda: "consuming as worker" in consumer.tail(), 120)
         process = consumer.server
-        traffic = Traffic(cast("Any", _Paced(client, per_second)), minutes * 60)
+        traffic = Traffic(client, minutes * 60, per_second)
         began, cpu_before = time.monotonic(), _cpu(process)
         writers = traffic.start()
         samples: list[Sample] = []

@@ -29,7 +29,7 @@ _LANE = "0" * 32
 
 
 class LocalShard:
-    """What was read of a shard by now."""
+    """The records of a shard that were read by now."""
 
     def __init__(self, stream_arn: str, shard_id: str, parents: tuple[LocalShard, ...]) -> None:
         self.stream_arn = stream_arn

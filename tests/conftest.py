@@ -115,10 +115,9 @@ def bucket(aws: Any) -> str:
 @pytest.fixture
 def opensearch(environment: dict[str, str]) -> OpenSearch:
     """A client of OpenSearch."""
-    from cdc.sinks.opensearch.client import opensearch_client
-    from consumers.settings import load_settings
+    from cdc.sinks.opensearch.client import OpenSearchOptions, opensearch_client
 
-    return opensearch_client(load_settings({"CDC_OPENSEARCH_ENDPOINT": environment["CDC_OPENSEARCH_ENDPOINT"]}))
+    return opensearch_client(OpenSearchOptions(endpoint=environment["CDC_OPENSEARCH_ENDPOINT"]))
 
 
 @pytest.fixture

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cdc.delivery.dead_lettering import S3DeadLetters
+from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import Mappings
 from cdc.observer import UNOBSERVED, Observer
-from cdc.sinks.opensearch.indices import Targets
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, SimulatedS3, stream_record
 from cdc.tracing import UNTRACED, Spans
-from consumers.aws_lambda.changes import respond
-from consumers.pipelines import Wiring
+from consumers.aws_lambda.changes import ChangesFunction
 from consumers.settings import load_settings
+from tests.runtimes import simulated_runtime
 
 __all__ = ["Context", "Deployment", "event_of", "records"]
 
@@ -59,28 +58,24 @@ class Deployment:
                 **self.environment,
             }
         )
-        self.wiring = Wiring(
-            settings=settings,
-            mappings=Mappings((parse_mapping(self.mapping, source="shop.yml"),)),
-            functions=None,
+        self.runtime = simulated_runtime(
+            settings,
+            Mappings((parse_mapping(self.mapping, source="shop.yml"),)),
+            self.clock,
             opensearch=self.server,
-            targets=Targets(),
-            archive_client=self.s3 if settings.archive_bucket else None,
+            archive=self.s3 if settings.archive_bucket else None,
             dead_letters=self.letters if settings.dead_letter_bucket else None,
-            items=None,  # type: ignore[arg-type]  # no view lacks images here
-            clock=self.clock,
-            now=self.clock,
-            sleep=self.clock.sleep,
             observer=self.observer,
             spans=self.spans,
         )
+        self.function = ChangesFunction(self.runtime)
 
     def invoke(self, event: Mapping[str, Any], seconds: float = 60.0) -> list[str]:
         """The identifiers of what failed; `took` is how long it took, `left` what was left of its time."""
         context = Context(self.clock, self.clock() + seconds)
         began = self.clock()
         try:
-            answer = respond(event, context, self.wiring)
+            answer = self.function(event, context)
         finally:
             self.took = self.clock() - began
             self.left = context.get_remaining_time_in_millis() / 1000
@@ -108,5 +103,5 @@ def records(count: int, *poison: int) -> list[dict[str, Any]]:
 
 
 def event_of(*given: Mapping[str, Any]) -> dict[str, Any]:
-    """As the event source mapping sends it."""
+    """An event as the event source mapping sends it."""
     return {"Records": list(given)}

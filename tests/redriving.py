@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cdc import Applied, Change, Deadline, Outcome, Rejected
+from cdc.causes import Cause
+from cdc.dead_letters.letter import DeadLetter, letter_of
 from cdc.dead_letters.redrive import Redriver, Result
-from cdc.delivery.dead_lettering import DeadLetter, letter_of
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.records.attributes import RawItem, encode_item
-from cdc.records.sequence import Stream, keys_digest
+from cdc.records.identity import keys_digest
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from cdc.testing import ScriptedSink
 
@@ -114,12 +116,12 @@ class Here:
 
 
 def redriver(here: Here, items: Items, letters: Letters, **options: Any) -> Redriver:
-    options = {"reach": lambda _stream: None, "kept": letters, **options}
+    options = {"check": lambda _stream: None, "dead_letters": letters, **options}
     return Redriver(here, items, letters, sleep=lambda _: None, **options)
 
 
 def kept(letters: Letters, one: Change, sink: str = "opensearch", document: str = "orders/a") -> str:
-    letter = letter_of(one, Rejected("no", "detail", document, "shop.yml"), sink, NOW)
+    letter = letter_of(one, Rejected(Cause("no"), "detail", document, "shop.yml"), sink, NOW)
     letters.keep(letter)
     return letter.name
 

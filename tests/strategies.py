@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from cdc.causes import Cause
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=8) | st.sampled_from(
@@ -31,5 +32,12 @@ values: st.SearchStrategy[Any] = st.recursive(
 items = st.dictionaries(names, values, max_size=5)
 
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
-    [Applied(), Superseded(), Skipped("x"), Deferred("later", 0.0), Rejected("never"), Rejected("never", kept=True)]
+    [
+        Applied(),
+        Superseded(),
+        Skipped("x"),
+        Deferred(Cause("later"), 0.0),
+        Rejected(Cause("never")),
+        Rejected(Cause("never"), kept=True),
+    ]
 )

@@ -1,4 +1,4 @@
-"""What a cold start costs anybody: the SDK, opensearch-py, a client of each, and nothing done with them."""
+"""A cold start that anybody pays for: the SDK, opensearch-py, a client of each, and nothing done with them."""
 
 import os
 

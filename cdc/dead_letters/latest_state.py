@@ -1,49 +1,52 @@
-"""PresentState(sink): not what a change shows is written, but what stands in the table now."""
+"""WriteLatestState(sink): writes the item's current state from the table instead of the image in the change."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from cdc.causes import Cause, CauseKind
 from cdc.deadline import Deadline
-from cdc.delivery.wrapper import Around
+from cdc.delivery.wrapper import SinkWrapper
 from cdc.errors import MalformedRecord, SinkUnavailable
-from cdc.item_reader import Items
+from cdc.item_reader import ItemReader
 from cdc.outcome import Applied, Deferred, Outcome
 from cdc.records.attributes import RawItem
 from cdc.records.change import Change, Operation, StreamView, raw_differences
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
+from cdc.sinks import Sink
 
-__all__ = ["PresentState", "Reach"]
+__all__ = ["TableCheck", "WriteLatestState"]
 
 log = logging.getLogger(__name__)
 
-Reach = Callable[[Stream], None]
+TableCheck = Callable[[Stream], None]
 """Raises SinkUnavailable if the table of that name that can be read here is not the stream's."""
 
-_RESTLESS = Deferred("the item changes faster than it can be read and written", 1.0)
+_RESTLESS = Deferred(Cause("the item changes faster than it can be read and written", CauseKind.RESTLESS_ITEM), 1.0)
 
 
-@dataclass(frozen=True)
-class PresentState(Around):
-    """A sink for changes that come late: it is given, at each change's version, the item as it stands now, or its
-    removal where there is none.
+class WriteLatestState(SinkWrapper):
+    """Writes, at each late change's version, the item as it stands now in the table, or its removal if it is gone.
 
     1. Read the items. 2. Write them. 3. Read once more: of an item that changed meanwhile, start over. So a late write
     can't overwrite a newer state (its version is lower), and can't bring a deleted item back, even to an index that has
     forgotten the delete. With `from_letter` changes whose table is out of reach are written as they are.
     """
 
-    items: Items
-    reach: Reach
-    from_letter: bool = False
-    rounds: int = 5
+    def __init__(
+        self, sink: Sink, items: ItemReader, check: TableCheck, *, from_letter: bool = False, rounds: int = 5
+    ) -> None:
+        super().__init__(sink)
+        self._items = items
+        self._check = check
+        self._from_letter = from_letter
+        self._rounds = rounds
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
-        """As the sink's; Deferred if the table can't be read, or an item changes all the time."""
+        """Write; Deferred if the table can't be read, or an item changes all the time."""
         outcomes: list[Outcome] = [_RESTLESS] * len(changes)
         for origin in dict.fromkeys((change.stream, frozenset(change.raw_keys)) for change in changes):
             positions = [place for place, one in enumerate(changes) if (one.stream, frozenset(one.raw_keys)) == origin]
@@ -56,8 +59,8 @@ class PresentState(Around):
         try:
             items = self._read(changes, deadline)
         except SinkUnavailable as error:
-            if not self.from_letter:
-                return [Deferred(error.message, error.wait_seconds)] * len(changes)
+            if not self._from_letter:
+                return [Deferred(error.cause, error.wait_seconds)] * len(changes)
             log.warning(
                 "%s: %d changes are written from their letters' own images: newer states win, but an item that was "
                 "deleted since may come back",
@@ -67,7 +70,7 @@ class PresentState(Around):
             return self.sink.write([replace(change, redriven=True) for change in changes], deadline)
         outcomes: list[Outcome] = [_RESTLESS] * len(changes)
         pending = list(range(len(changes)))
-        for _ in range(self.rounds):
+        for _ in range(self._rounds):
             standing = [_as_it_stands(changes[place], item) for place, item in zip(pending, items, strict=True)]
             seen = dict(zip(pending, items, strict=True))
             for place, outcome in zip(pending, self.sink.write(standing, deadline), strict=True):
@@ -77,7 +80,8 @@ class PresentState(Around):
                 items = self._read([changes[place] for place in written], deadline)
             except SinkUnavailable as error:
                 for place in written:
-                    outcomes[place] = Deferred(f"written, but not read once more: {error.message}", error.wait_seconds)
+                    cause = error.cause.under(error.cause.kind, "written, but not read once more")
+                    outcomes[place] = Deferred(cause, error.wait_seconds)
                 return outcomes
             moved = [(place, item) for place, item in zip(written, items, strict=True) if not _same(seen[place], item)]
             if not moved:
@@ -90,8 +94,8 @@ class PresentState(Around):
     def _read(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[RawItem | None]:
         if not changes:
             return []
-        self.reach(changes[0].stream)
-        return self.items.read(changes[0].table, [change.raw_keys for change in changes], deadline)
+        self._check(changes[0].stream)
+        return self._items.read(changes[0].table, [change.raw_keys for change in changes], deadline)
 
 
 def _as_it_stands(change: Change, item: RawItem | None) -> Change:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -16,12 +17,25 @@ from cdc.errors import ConfigError, MalformedRecord
 from cdc.outcome import Rejected
 from cdc.records.change import Change, Wire
 from cdc.records.decoding import Record, Unreadable, change_from_stream_record, read_adapter, read_kinesis, read_lambda
-from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber, Stream
+from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from cdc.records.stream import Stream
 
-__all__ = ["UNREADABLE_SINK", "DeadLetter", "change_of_letter", "letter_of", "record_of_letter"]
+__all__ = [
+    "STREAM_SINK",
+    "UNREADABLE_SINK",
+    "DeadLetter",
+    "change_of_letter",
+    "letter_of",
+    "letter_of_lost_records",
+    "record_of_letter",
+]
 
 UNREADABLE_SINK = "source"
 """The sink of letters of records that were no changes: they reached none."""
+
+
+STREAM_SINK = "stream"
+"""The sink of letters of records that are gone from their stream: there is nothing to write any more."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -119,7 +133,7 @@ def letter_of(record: Record, rejected: Rejected, sink: str, now: datetime, atte
         sink=sink,
         document=rejected.document,
         mapping=rejected.mapping,
-        reason=rejected.cause,
+        reason=rejected.cause.text,
         detail=rejected.detail,
         kept_at=now.isoformat(),
         stream=record.stream.arn if isinstance(record, Change) else record.stream,
@@ -131,6 +145,38 @@ def letter_of(record: Record, rejected: Rejected, sink: str, now: datetime, atte
         sequence=record.sequence.text if record.sequence else "",
         wire=record.wire.value,
         encoding="base64" if is_bytes else "json",
+    )
+
+
+def letter_of_lost_records(
+    *,
+    identity: str,
+    stream: str,
+    table: str,
+    reason: str,
+    detail: str,
+    about: Mapping[str, Any],
+    now: datetime,
+    sequence: str = "",
+    attempts: int = 1,
+) -> DeadLetter:
+    """The letter of records that nobody has read and nobody can read any more. `about` says which they were."""
+    return DeadLetter(
+        identity=identity,
+        table=table,
+        sink=STREAM_SINK,
+        document="",
+        mapping="",
+        reason=reason,
+        detail=detail,
+        kept_at=now.isoformat(),
+        stream=stream,
+        operation="",
+        expired=False,
+        version=0,
+        attempts=attempts,
+        record=dict(about),
+        sequence=sequence,
     )
 
 

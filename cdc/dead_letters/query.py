@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from cdc.dead_letters.letter import DeadLetter
-from cdc.delivery.dead_lettering import LetterStore
+from cdc.dead_letters.store import LetterStore
 from cdc.errors import MalformedRecord
 
 __all__ = ["Selection", "selected"]

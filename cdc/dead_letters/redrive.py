@@ -11,28 +11,28 @@ from typing import Protocol
 
 import msgspec
 
-from cdc.dead_letters.latest_state import PresentState, Reach
-from cdc.dead_letters.letter import UNREADABLE_SINK, DeadLetter, change_of_letter
+from cdc.causes import Cause
+from cdc.dead_letters.latest_state import TableCheck, WriteLatestState
+from cdc.dead_letters.letter import STREAM_SINK, UNREADABLE_SINK, DeadLetter, change_of_letter
+from cdc.dead_letters.store import DeadLetterStore, LetterStore
 from cdc.deadline import Deadline
-from cdc.delivery.dead_lettering import DeadLetterStore, Keeping, LetterStore, keep_unreadable
+from cdc.delivery.dead_lettering import DeadLettering, keep_unreadable
 from cdc.delivery.retrying import Retrying
 from cdc.errors import CdcError, ConfigError, MalformedRecord, SinkError, SinkUnavailable
-from cdc.item_reader import Items
+from cdc.item_reader import ItemReader
 from cdc.mappings.compiled import CompiledMapping
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded, settled, worst
 from cdc.records.change import Change
 from cdc.records.decoding import Record, Unreadable
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 
-__all__ = ["ARCHIVE_SINK", "INDEX_SINK", "STREAM_SINK", "Destinations", "Kept", "Redriven", "Redriver", "Result"]
+__all__ = ["ARCHIVE_SINK", "INDEX_SINK", "Destinations", "Redriven", "Redriver", "Result", "StillDead"]
 
 log = logging.getLogger(__name__)
 
 INDEX_SINK = "opensearch"
 ARCHIVE_SINK = "archive"
-STREAM_SINK = "stream"
-"""The sink of letters of records that are gone from their stream: there is nothing to write any more."""
 
 _NO_INDEX = "the letter is of an index, and the mapping names none"
 _NO_INDEX_REMEDY = "Point CDC_MAPPINGS to the mappings of the consumer, and set CDC_OPENSEARCH_ENDPOINT."
@@ -44,19 +44,23 @@ class Redriven:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The letter stays. `reason` is safe to log and says what to do next; `may_pass`: the same again may succeed."""
+class StillDead:
+    """The letter stays. `reason` is safe to log and says what to do next; `may_pass`: the same again may succeed.
+
+    `rejected` is the new rejection, where that is why; its detail may quote the item.
+    """
 
     reason: str
     may_pass: bool = False
+    rejected: Rejected | None = None
 
 
-Result = Redriven | Superseded | Kept
-"""What became of a letter. Superseded: the sink holds a newer state, and the letter is done with."""
+Result = Redriven | Superseded | StillDead
+"""The fate of a letter. Superseded: the sink holds a newer state, and the letter is done with."""
 
 
 class Destinations(Protocol):
-    """What letters can be redriven to."""
+    """The destinations that letters can be redriven to."""
 
     @property
     def functions(self) -> Sink | None:
@@ -85,16 +89,16 @@ class Destinations(Protocol):
 class Redriver:
     """Writes letters once more. Safe to repeat: it neither overwrites a newer state nor brings a deleted item back.
 
-    `letters` is where letters are read, rewritten when they are rejected again, and deleted; `kept` is where a change
-    goes that some sink rejects on its way. With `from_letter` a letter whose table is out of reach is written from
-    its own image, which may be older than the item.
+    `letters` is where letters are read, rewritten when they are rejected again, and deleted; `dead_letters` is where a
+    change goes that some sink rejects on its way. With `from_letter` a letter whose table is out of reach is written
+    from its own image, which may be older than the item.
     """
 
     destinations: Destinations
-    items: Items
+    items: ItemReader
     letters: LetterStore
-    kept: DeadLetterStore
-    reach: Reach
+    dead_letters: DeadLetterStore
+    check: TableCheck
     from_letter: bool = False
     sleep: Callable[[float], None] = time.sleep
 
@@ -117,30 +121,30 @@ class Redriver:
         try:
             letter = self.letters.read(key)
         except (SinkUnavailable, MalformedRecord) as error:
-            return Kept(str(error))
+            return StillDead(str(error))
         return Superseded(explained=True) if letter is None else letter  # somebody was here before us
 
-    def _done(self, key: str, letter: DeadLetter, outcome: Outcome | Kept) -> Result:
+    def _done(self, key: str, letter: DeadLetter, outcome: Outcome | StillDead) -> Result:
         match outcome:
-            case Kept():
+            case StillDead():
                 return outcome
             case Deferred():
-                return Kept(f"{outcome.cause}: try again later", may_pass=True)
+                return StillDead(f"{outcome.cause}: try again later", may_pass=True)
             case Rejected():
                 self._rewrite(letter, outcome)
-                return Kept(f"rejected again: {outcome.cause}: `cdc dead-letters show` has the detail")
+                return StillDead(f"rejected again: {outcome.cause}", rejected=outcome)
             case Skipped() if letter.sink not in (INDEX_SINK, UNREADABLE_SINK):
-                return Kept(f"{outcome.cause}: discard the letter if that is meant")
+                return StillDead(f"{outcome.cause}: discard the letter if that is meant")
         try:
             self.letters.delete(key)
         except SinkUnavailable as error:
-            return Kept(f"it is done, but the letter could not be deleted: {error}")
+            return StillDead(f"it is done, but the letter could not be deleted: {error}")
         return outcome if isinstance(outcome, Superseded) else Redriven()
 
     def _rewrite(self, letter: DeadLetter, rejected: Rejected) -> None:
         """The newest reason counts; the name stays."""
         again = msgspec.structs.replace(
-            letter, reason=rejected.cause, detail=rejected.detail, attempts=letter.attempts + 1
+            letter, reason=rejected.cause.text, detail=rejected.detail, attempts=letter.attempts + 1
         )
         try:
             self.letters.keep(again)
@@ -149,13 +153,13 @@ class Redriver:
 
     def _together(
         self, place: tuple[str, str, str], letters: Sequence[DeadLetter], deadline: Deadline
-    ) -> list[Outcome | Kept]:
+    ) -> list[Outcome | StillDead]:
         """One outcome a letter; the letters are of one sink, index and table."""
         changes: list[Change] = []
-        faults: dict[int, Kept] = {}
+        faults: dict[int, StillDead] = {}
         for position, letter in enumerate(letters):
             if letter.sink == STREAM_SINK:
-                faults[position] = Kept(
+                faults[position] = StillDead(
                     f"{letter.reason}: the records are gone from the stream, there is nothing to redrive: fill the "
                     "index from the table, then discard the letter"
                 )
@@ -164,22 +168,22 @@ class Redriver:
                 changes.append(change_of_letter(letter))
             except MalformedRecord as error:
                 hint = "discard it, or redrive it with a release that reads it"
-                faults[position] = Kept(f"the record can't be read: {error.message}: {hint}")
+                faults[position] = StillDead(f"the record can't be read: {error.message}: {hint}")
         remaining = iter(self._to_sink_or_kept(place[0], place[1], changes, deadline))
         return [faults[place] if place in faults else next(remaining) for place in range(len(letters))]
 
     def _to_sink_or_kept(
         self, sink: str, index: str, changes: Sequence[Change], deadline: Deadline
-    ) -> Sequence[Outcome | Kept]:
+    ) -> Sequence[Outcome | StillDead]:
         if not changes:
             return []
         try:
             return self._to_sink(sink, index, changes, deadline)
         except SinkError as error:
-            return [Kept(str(error), may_pass=True)] * len(changes)
+            return [StillDead(str(error), may_pass=True)] * len(changes)
         except CdcError as error:
             if len(changes) == 1:
-                return [Kept(str(error))]
+                return [StillDead(str(error))]
         # it may be one letter's fault
         return [outcome for change in changes for outcome in self._to_sink_or_kept(sink, index, [change], deadline)]
 
@@ -218,7 +222,9 @@ class Redriver:
         """
         changes = [msgspec.structs.replace(record, redriven=True) for record in records if isinstance(record, Change)]
         written = iter(self._all_sinks(changes, deadline) if changes else ())
-        kept = iter(keep_unreadable([record for record in records if isinstance(record, Unreadable)], self.kept))
+        kept = iter(
+            keep_unreadable([record for record in records if isinstance(record, Unreadable)], self.dead_letters)
+        )
         return [next(kept) if isinstance(record, Unreadable) else next(written) for record in records]
 
     def _all_sinks(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
@@ -227,16 +233,16 @@ class Redriver:
         columns: list[Sequence[Outcome]] = []
         archive = self.destinations.archive()
         if archive is not None:
-            columns.append(self._written(Keeping(self._retrying(archive), self.kept), changes, deadline))
+            columns.append(self._written(self._kept(self._retrying(archive)), changes, deadline))
             if not all(map(settled, columns[0])):
                 return [
-                    outcome if not settled(outcome) else Deferred("another change is not archived yet")
+                    outcome if not settled(outcome) else Deferred.untried("another change is not archived yet")
                     for outcome in columns[0]
                 ]
         if any(one.bodies for one in compiled.values()):
-            columns.append(self._written(Keeping(self._index(compiled), self.kept), changes, deadline))
+            columns.append(self._written(self._kept(self._index(compiled)), changes, deadline))
         if (functions := self.destinations.functions) is not None:
-            columns.append(self._written(Keeping(self._retrying(functions), self.kept), changes, deadline))
+            columns.append(self._written(self._kept(self._retrying(functions)), changes, deadline))
         return [worst(row) for row in zip(*columns, strict=True)] if columns else [Skipped()] * len(changes)
 
     def _mapping(self, changes: Sequence[Change], index: str) -> dict[str, CompiledMapping]:
@@ -261,7 +267,10 @@ class Redriver:
         index = self.destinations.index(compiled.__getitem__)
         if index is None:
             raise ConfigError(_NO_INDEX, remedy=_NO_INDEX_REMEDY)
-        return PresentState(self._retrying(index), self.items, self.reach, self.from_letter)
+        return WriteLatestState(self._retrying(index), self.items, self.check, from_letter=self.from_letter)
+
+    def _kept(self, sink: Sink) -> Sink:
+        return DeadLettering(sink, self.dead_letters)
 
     def _retrying(self, sink: Sink) -> Sink:
         return Retrying(sink, wait_max_seconds=5.0, sleep=self.sleep)
@@ -272,7 +281,8 @@ class Redriver:
             outcomes = sink.write(changes, deadline)
             sink.flush(deadline)
         except SinkError as error:
-            return [Deferred(str(error))] * len(changes)
+            cause = error.cause if isinstance(error, SinkUnavailable) else Cause(str(error))
+            return [Deferred(cause)] * len(changes)
         finally:
             sink.close()
         return outcomes

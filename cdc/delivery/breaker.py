@@ -6,10 +6,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from cdc.causes import CauseKind
 from cdc.deadline import Deadline
-from cdc.delivery.wrapper import Around
+from cdc.delivery.wrapper import SinkWrapper
 from cdc.outcome import Deferred, Outcome, Rejected, Skipped
 from cdc.records.change import Change
+from cdc.sinks import Sink
 
 __all__ = ["Breaker"]
 
@@ -39,8 +41,7 @@ class _Run:
         self.items.clear()
 
 
-@dataclass(frozen=True)
-class Breaker(Around):
+class Breaker(SinkWrapper):
     """A sink whose rejections are deferred when a whole batch, of at least `batch` items, or `in_a_row` items of a
     stream one after the other, are rejected for one cause: someone changed an index, and the records are good.
 
@@ -49,14 +50,16 @@ class Breaker(Around):
     asks for count neither way.
     """
 
-    batch: int = 20
-    in_a_row: int = 100
-    _runs: dict[tuple[str, str], _Run] = field(default_factory=dict, repr=False, compare=False)
+    def __init__(self, sink: Sink, batch: int = 20, in_a_row: int = 100) -> None:
+        super().__init__(sink)
+        self._batch = batch
+        self._in_a_row = in_a_row
+        self._runs: dict[tuple[str, str], _Run] = {}
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
-        """As the sink's, but for rejections in masses."""
+        """Write; defer rejections in masses."""
         outcomes = self.sink.write(changes, deadline)
-        mass = _is_mass(changes, outcomes, self.batch)
+        mass = _is_mass(changes, outcomes, self._batch)
         return [self._passed(change, outcome, mass=mass) for change, outcome in zip(changes, outcomes, strict=True)]
 
     def _passed(self, change: Change, outcome: Outcome, *, mass: bool) -> Outcome:
@@ -68,7 +71,7 @@ class Breaker(Around):
                 self._runs[origin].end()
             return outcome
         run = self._runs.setdefault(origin, _Run())
-        if run.add(outcome.cause, change.identity.digest, self.in_a_row) >= self.in_a_row or mass:
+        if run.add(_word(outcome), change.identity.digest, self._in_a_row) >= self._in_a_row or mass:
             return self._held(run, outcome)
         return outcome
 
@@ -76,19 +79,23 @@ class Breaker(Around):
         if not run.said:
             run.said = True
             log.error(
-                "%s rejects one change after the other: %s. The shard is held until that is mended; "
-                "CDC_ON_MASS_REJECT=dead_letter would keep them all as dead letters",
+                "%s rejects one change after the other: %s. The shard is held until that is mended; on_mass_reject "
+                "dead_letter would keep them all as dead letters",
                 self.name,
                 rejected.cause,
             )
-        return Deferred(f"rejected in masses: {rejected.cause}", _WAIT_SECONDS)
+        return Deferred(rejected.cause.under(CauseKind.REJECTED_IN_MASSES, "rejected in masses"), _WAIT_SECONDS)
+
+
+def _word(rejected: Rejected) -> str:
+    return rejected.cause.code or rejected.cause.text
 
 
 def _is_mass(changes: Sequence[Change], outcomes: Sequence[Outcome], least: int) -> bool:
     asked = [
         (change, outcome) for change, outcome in zip(changes, outcomes, strict=True) if not isinstance(outcome, Skipped)
     ]
-    causes = {outcome.cause if isinstance(outcome, Rejected) else None for _, outcome in asked}
+    causes = {_word(outcome) if isinstance(outcome, Rejected) else None for _, outcome in asked}
     if len(asked) < least or len(causes) != 1 or None in causes:
         return False
     return len({change.identity.digest for change, _ in asked}) >= least

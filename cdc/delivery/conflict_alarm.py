@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cdc.deadline import Deadline
-from cdc.delivery.wrapper import Around
+from cdc.delivery.wrapper import SinkWrapper
 from cdc.outcome import Applied, Outcome, Superseded
 from cdc.records.change import Change
+from cdc.sinks import Sink
 
 __all__ = ["ConflictAlarm"]
 
@@ -25,32 +26,41 @@ class _Tally:
     """The highest sequence number seen of each stream."""
 
 
-@dataclass(frozen=True)
-class ConflictAlarm(Around):
-    """A sink watched for changes that it supersedes though nobody can have written them before.
+class ConflictAlarm(SinkWrapper):
+    """Logs an error if more than `share` of first-time changes are superseded: another writer owns these documents, or
+    this source ranks too low.
 
     Changes made before this process (`started`, seconds since 1970) may have been written by an earlier one, and those
     behind which this one was already may have been written by itself: they explain themselves. Of the others, a share
     of `share` in `window` changes is an error in the log.
     """
 
-    started: float = field(default_factory=time.time)
-    share: float = 0.1
-    window: int = 1000
-    alarm: Callable[[str], None] = log.error
-    _tally: _Tally = field(default_factory=_Tally, repr=False, compare=False)
+    def __init__(
+        self,
+        sink: Sink,
+        started: float | None = None,
+        share: float = 0.1,
+        window: int = 1000,
+        alarm: Callable[[str], None] = log.error,
+    ) -> None:
+        super().__init__(sink)
+        self._started = time.time() if started is None else started
+        self._share = share
+        self._window = window
+        self._alarm = alarm
+        self._tally = _Tally()
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
-        """As the sink's."""
+        """Write, and count."""
         outcomes = self.sink.write(changes, deadline)
         for change, outcome in zip(changes, outcomes, strict=True):
             is_new = self._is_new(change)
-            if is_new and change.created_micros >= self.started * 1e6 and isinstance(outcome, Applied | Superseded):
+            if is_new and change.created_micros >= self._started * 1e6 and isinstance(outcome, Applied | Superseded):
                 self._tally.written += 1
                 self._tally.conflicts += isinstance(outcome, Superseded) and not outcome.explained
-        if self._tally.written >= self.window:
-            if self._tally.conflicts >= self.share * self._tally.written:
-                self.alarm(
+        if self._tally.written >= self._window:
+            if self._tally.conflicts >= self._share * self._tally.written:
+                self._alarm(
                     f"{self.name}: {self._tally.conflicts} of the last {self._tally.written} changes were superseded "
                     "by states that it holds, and no replay explains it: another writer has the same documents, or "
                     "this source ranks below an earlier one. Look at _meta.cdc of the index's mapping"

@@ -12,7 +12,7 @@ from cdc.sinks import Sink
 
 __all__ = ["Fanout"]
 
-_NOT_ARCHIVED = Deferred("a change before it is not settled: the archive takes the settled ones only", tried=False)
+_NOT_ARCHIVED = Deferred.untried("a change before it is not settled: the archive takes the settled ones only")
 
 
 @dataclass(frozen=True)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from cdc.deadline import Deadline
-from cdc.delivery.wrapper import Around
+from cdc.delivery.wrapper import SinkWrapper
 from cdc.errors import SinkUnavailable
-from cdc.item_reader import Items
+from cdc.item_reader import ItemReader
 from cdc.outcome import Deferred, Outcome, Superseded
 from cdc.records.attributes import RawItem
 from cdc.records.change import Change, Operation
+from cdc.sinks import Sink
 
-__all__ = ["Current"]
+__all__ = ["ReadMissingImage"]
 
 
-@dataclass(frozen=True)
-class Current(Around):
+class ReadMissingImage(SinkWrapper):
     """A sink for streams of any view: with OLD_IMAGE or KEYS_ONLY the item is read back, and written at the record's
     version.
 
@@ -28,10 +27,12 @@ class Current(Around):
     may have had others. A new item that is gone by now had none: Superseded.
     """
 
-    items: Items
+    def __init__(self, sink: Sink, items: ItemReader) -> None:
+        super().__init__(sink)
+        self._items = items
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
-        """As the sink's; what can't be read yet is Deferred."""
+        """Write; what can't be read yet is Deferred."""
         lacking = [position for position, change in enumerate(changes) if _lacks_image(change)]
         if not lacking:
             return self.sink.write(changes, deadline)
@@ -48,9 +49,9 @@ class Current(Around):
         self, table: str, changes: Sequence[Change], positions: Sequence[int], deadline: Deadline
     ) -> Sequence[Change | Outcome]:
         try:
-            found = self.items.read(table, [changes[position].raw_keys for position in positions], deadline)
+            found = self._items.read(table, [changes[position].raw_keys for position in positions], deadline)
         except SinkUnavailable as error:
-            return [Deferred(f"{error.message}. {error.remedy}".rstrip(". "), error.wait_seconds)] * len(positions)
+            return [Deferred(error.cause, error.wait_seconds)] * len(positions)
         return [_completed(changes[position], item) for position, item in zip(positions, found, strict=True)]
 
 

@@ -6,37 +6,45 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import tenacity
 
 from cdc.deadline import Deadline
-from cdc.delivery.wrapper import Around
+from cdc.delivery.wrapper import SinkWrapper
 from cdc.errors import SinkUnavailable
-from cdc.observer import UNOBSERVED, Observer, reason_of
+from cdc.observer import UNOBSERVED, Observer, Retried
 from cdc.outcome import Deferred, Outcome
 from cdc.records.change import Change
+from cdc.sinks import Sink
 
 __all__ = ["Retrying"]
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Retrying(Around):
-    """A sink that writes again what `sink` defers, in the order given, with exponential waits and full jitter.
+class Retrying(SinkWrapper):
+    """Writes again what a sink defers, in the order given, with exponential waits and full jitter.
 
     It stops before a wait that would not end before the deadline, and as soon as the work is not wanted any more.
     """
 
-    wait_initial_seconds: float = 0.1
-    wait_max_seconds: float = 20.0
-    sleep: Callable[[float], None] = time.sleep
-    observer: Observer = UNOBSERVED
+    def __init__(
+        self,
+        sink: Sink,
+        wait_initial_seconds: float = 0.1,
+        wait_max_seconds: float = 20.0,
+        sleep: Callable[[float], None] = time.sleep,
+        observer: Observer = UNOBSERVED,
+    ) -> None:
+        super().__init__(sink)
+        self._wait_initial_seconds = wait_initial_seconds
+        self._wait_max_seconds = wait_max_seconds
+        self._sleep = sleep
+        self._observer = observer
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """One outcome a change: Deferred only for what the deadline cut off."""
-        outcomes: list[Outcome] = [Deferred("not tried yet", tried=False)] * len(changes)
+        outcomes: list[Outcome] = [Deferred.untried("not tried yet")] * len(changes)
 
         def attempt() -> float | None:
             pending = [position for position, outcome in enumerate(outcomes) if isinstance(outcome, Deferred)]
@@ -53,13 +61,13 @@ class Retrying(Around):
         return outcomes
 
     def flush(self, deadline: Deadline) -> None:
-        """As the sink's, tried again until the deadline."""
+        """Flush; try again until the deadline."""
         self._retrying(deadline, list, tenacity.retry_if_exception_type(SinkUnavailable))(self.sink.flush, deadline)
 
     def _retrying(
         self, deadline: Deadline, deferred: Callable[[], Sequence[Deferred]], retry: tenacity.retry_base
     ) -> tenacity.Retrying:
-        jitter = tenacity.wait_random_exponential(multiplier=self.wait_initial_seconds, max=self.wait_max_seconds)
+        jitter = tenacity.wait_random_exponential(multiplier=self._wait_initial_seconds, max=self._wait_max_seconds)
 
         def wait(state: tenacity.RetryCallState) -> float:
             return max(jitter(state), _asked_wait(state))
@@ -73,9 +81,9 @@ class Retrying(Around):
         def before_sleep(state: tenacity.RetryCallState) -> None:
             fault = state.outcome.exception() if state.outcome else None
             left = deferred()
-            causes = [fault.message] if isinstance(fault, SinkUnavailable) else [one.cause for one in left if one.tried]
-            for reason in set(map(reason_of, causes)):
-                self.observer.retried(self.name, reason)
+            causes = [fault.cause] if isinstance(fault, SinkUnavailable) else [one.cause for one in left if one.tried]
+            for reason in {cause.label for cause in causes}:
+                self._observer(Retried(self.name, reason))
             log.warning(
                 "%s: attempt %d: %s; again in %.2f s",
                 self.name,
@@ -85,7 +93,7 @@ class Retrying(Around):
             )
 
         return tenacity.Retrying(
-            retry=retry, wait=wait, stop=stop, sleep=self.sleep, before_sleep=before_sleep, retry_error_callback=last
+            retry=retry, wait=wait, stop=stop, sleep=self._sleep, before_sleep=before_sleep, retry_error_callback=last
         )
 
 
@@ -94,7 +102,7 @@ def _least_wait(outcomes: Sequence[Outcome]) -> float | None:
 
 
 def _asked_wait(state: tenacity.RetryCallState) -> float:
-    """What the sink itself asked to wait: by its outcomes, or by the error it raised."""
+    """The wait that the sink itself asked for: by its outcomes, or by the error it raised."""
     if state.outcome is None:
         return 0.0
     fault = state.outcome.exception()
@@ -108,5 +116,5 @@ def _deferred(outcomes: Sequence[Outcome]) -> Sequence[Deferred]:
 
 
 def _reasons(deferred: Sequence[Deferred]) -> str:
-    counts = Counter(outcome.cause for outcome in deferred)
+    counts = Counter(outcome.cause.text for outcome in deferred)
     return ", ".join(f"{count} deferred: {cause}" for cause, count in counts.most_common(3))

@@ -316,4 +316,4 @@ class ShardConsumer:
 
 
 def _cause(outcome: Outcome) -> str:
-    return outcome.cause if isinstance(outcome, Deferred) else type(outcome).__name__
+    return outcome.cause.text if isinstance(outcome, Deferred) else type(outcome).__name__

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cdc.deadline import Deadline
-from cdc.delivery.wrapper import Around
+from cdc.delivery.wrapper import SinkWrapper
 from cdc.outcome import Outcome
 from cdc.records.change import Change
+from cdc.sinks import Sink
 from cdc.tracing import UNTRACED, Spans
 
 __all__ = ["Traced"]
 
 
-@dataclass(frozen=True)
-class Traced(Around):
-    """A sink whose writes and flushes are spans, `cdc.write` and `cdc.flush`, with its name and counts of outcomes."""
+class Traced(SinkWrapper):
+    """Makes spans of a sink's writes and flushes, `cdc.write` and `cdc.flush`, with its name and counts of outcomes."""
 
-    spans: Spans = UNTRACED
+    def __init__(self, sink: Sink, spans: Spans = UNTRACED) -> None:
+        super().__init__(sink)
+        self._spans = spans
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
-        """As the sink's."""
-        with self.spans("cdc.write") as facts:
+        """Write within a span."""
+        with self._spans("cdc.write") as facts:
             facts.update(sink=self.name, changes=len(changes))
             outcomes = self.sink.write(changes, deadline)
             facts.update(Counter(type(outcome).__name__.lower() for outcome in outcomes))
         return outcomes
 
     def flush(self, deadline: Deadline) -> None:
-        """As the sink's."""
-        with self.spans("cdc.flush") as facts:
+        """Flush within a span."""
+        with self._spans("cdc.flush") as facts:
             facts.update(sink=self.name)
             self.sink.flush(deadline)

@@ -1,30 +1,36 @@
-"""Around(sink): what every sink that stands around another passes on."""
+"""The base class of sinks around a sink."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from cdc.deadline import Deadline
+from cdc.outcome import Outcome
+from cdc.records.change import Change
 from cdc.sinks import Sink
 
-__all__ = ["Around"]
+__all__ = ["SinkWrapper"]
 
 
-@dataclass(frozen=True)
-class Around:
-    """A sink around `sink`, which has its name. What a composite does not change is the sink's own."""
+class SinkWrapper:
+    """A sink around `sink`: forwards `name`, `write`, `flush` and `close`."""
 
-    sink: Sink
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
 
     @property
     def name(self) -> str:
         """The sink's own."""
         return self.sink.name
 
+    def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+        """Write to the sink."""
+        return self.sink.write(changes, deadline)
+
     def flush(self, deadline: Deadline) -> None:
-        """As the sink's."""
+        """Flush the sink."""
         self.sink.flush(deadline)
 
     def close(self) -> None:
-        """As the sink's."""
+        """Close the sink."""
         self.sink.close()

@@ -5,102 +5,37 @@ An item has one owner in an index: the first document of the mapping, in its ord
 
 from __future__ import annotations
 
-import importlib.util
-import re
-import sys
 import traceback
-from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import orjson
 
+from cdc.causes import Cause, CauseKind
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
+from cdc.mappings.document_id import document_id, key_text
 from cdc.mappings.fields import only, rename, without
-from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, Document, TableMapping, resolved_index, split_path
+from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, DocumentRule, TableMapping, resolved_index, split_path
 from cdc.mappings.pattern import Pattern, compile_pattern
+from cdc.mappings.transforms import Transform, load_transform
+from cdc.mappings.writes import Delete, Put, Write
 from cdc.outcome import Rejected
-from cdc.records.attributes import Item, RawItem, canonical_number, json_item, plain, split
+from cdc.records.attributes import RawItem, json_item, plain
 from cdc.records.change import Change, Operation, raw_differences
 
-__all__ = ["MAX_ID_BYTES", "CompiledMapping", "Delete", "Index", "Write", "compile_mapping", "document_id"]
-
-MAX_ID_BYTES = 512
-"""OpenSearch's limit for `_id` (OpenSearch documentation, "Index document")."""
-
-Transform = Callable[[Item, Change], Mapping[str, Any] | None]
-
-
-class Index(msgspec.Struct, frozen=True):
-    """Write `source` (a JSON object) as the document."""
-
-    index: str
-    id: str
-    routing: str | None
-    version: int
-    source: bytes
-
-
-class Delete(msgspec.Struct, frozen=True):
-    """Remove the document."""
-
-    index: str
-    id: str
-    routing: str | None
-    version: int
-
-
-Write = Index | Delete
-
-
-def document_id(parts: Sequence[str]) -> str:
-    """One id for each list of parts of one length, and another for every other list.
-
-    One part: its text. More: joined by `|`, with `%` and `|` percent-encoded inside a part. What is longer than
-    512 bytes of UTF-8, empty, or looks like such a digest: `sha256:` and the hex digest of that text.
-    """
-    text = parts[0] if len(parts) == 1 else "|".join([part.replace("%", "%25").replace("|", "%7C") for part in parts])
-    if 0 < len(text) <= MAX_ID_BYTES // 4 and not text.startswith("sha256:"):
-        return text  # no character has more than four bytes
-    if not text or len(text.encode()) > MAX_ID_BYTES or _DIGEST.fullmatch(text):
-        return "sha256:" + sha256(text.encode()).hexdigest()
-    return text
-
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-def key_text(value: object) -> str:
-    """The text of a key attribute: S as is, N as canonical digits, B as base64url.
-
-    Raises:
-        MalformedRecord: it is no key attribute's value.
-    """
-    tag, content = split(value)
-    if tag == "S" and isinstance(content, str):
-        return content
-    if tag == "N" and isinstance(content, str):
-        return canonical_number(content)
-    if tag == "B" and isinstance(content, str):
-        return content.translate(_TO_BASE64URL)
-    if tag == "B" and isinstance(content, bytes):
-        return urlsafe_b64encode(content).decode()
-    raise MalformedRecord("a key attribute is S, N or B")
-
-
-_TO_BASE64URL = str.maketrans("+/", "-_")
+__all__ = [
+    "CompiledMapping",
+    "compile_mapping",
+]
 
 
 @dataclass(frozen=True)
 class _Owner:
     """A document of the mapping, compiled for one table."""
 
-    document: Document
+    document: DocumentRule
     index: str
     pattern: Pattern
     transform: Transform | None
@@ -146,7 +81,7 @@ class _Owner:
             if document is None or isinstance(document, Mapping):
                 return None if document is None else plain(document)
         except Reject as verdict:
-            raise Reject(f"{name} rejected it", detail=verdict.message) from verdict
+            raise Reject(f"{name} rejected it", detail=verdict.account) from verdict
         except Exception as error:
             raise Reject(f"{name} raised {type(error).__name__}", detail=traceback.format_exc()) from error
         raise Reject(f"{name} returned {type(document).__name__}; it gives a document (a mapping) or None")
@@ -189,7 +124,7 @@ class CompiledMapping:
         )
 
     def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
-        """What the change does to documents: one write an index at most; none if no document takes it.
+        """The writes that the change makes: one an index at most; none if no document takes it.
 
         Rejected stands for a document that can't be made of the item, which stops those of no other index.
         """
@@ -201,10 +136,10 @@ class CompiledMapping:
             return self._write(change, index, owners)
         except MalformedRecord as error:
             path = ".".join(map(str, error.path))
-            reason, detail = f"the item can't be read at {path}: {error.message}", ""
+            cause, detail = Cause(f"the item can't be read at {path}: {error.message}", CauseKind.UNREADABLE_ITEM), ""
         except Reject as error:
-            reason, detail = error.message, error.detail
-        return Rejected(reason, detail, document=self._named(change, index, owners[0]), mapping=self.mapping.source)
+            cause, detail = Cause(error.message, CauseKind.UNWRITABLE_DOCUMENT), error.detail
+        return Rejected(cause, detail, document=self._named(change, index, owners[0]), mapping=self.mapping.source)
 
     def _named(self, change: Change, index: str, owner: _Owner) -> str:
         try:
@@ -234,7 +169,7 @@ class CompiledMapping:
         source = after.source(change, change.raw_after)
         if source is None:
             return self._leaving(change, index, after)
-        return Index(index, self._id(change, after), self._routing(change, after), change.version, source)
+        return Put(index, self._id(change, after), self._routing(change, after), change.version, source)
 
     def _owner_before(self, change: Change, owners: Sequence[_Owner]) -> _Owner | None:
         """The owner of the item as it was. Without the old image: the one its keys decide, else whoever could be."""
@@ -253,7 +188,7 @@ class CompiledMapping:
         identifier, routing = self._id(change, owner), self._routing(change, owner)
         if tombstone:
             source = orjson.dumps({TOMBSTONE_FIELD: change.created_at.isoformat()})
-            return Index(index, identifier, routing, change.version, source)
+            return Put(index, identifier, routing, change.version, source)
         return Delete(index, identifier, routing, change.version)
 
     def _id(self, change: Change, owner: _Owner) -> str:
@@ -287,13 +222,13 @@ def compile_mapping(mapping: TableMapping, table: str, keys: Sequence[str] | Non
     return CompiledMapping(mapping, table, owners)
 
 
-def _compile(document: Document, mapping: TableMapping, table: str) -> _Owner:
+def _compile(document: DocumentRule, mapping: TableMapping, table: str) -> _Owner:
     fields = document.fields
     return _Owner(
         document=document,
         index=resolved_index(document.index, table),
         pattern=compile_pattern(document.where),
-        transform=_load(document.transform, mapping.source) if document.transform else None,
+        transform=load_transform(document.transform, mapping.source) if document.transform else None,
         include=None if fields.include is None else tuple(map(split_path, fields.include)),
         exclude=tuple(map(split_path, fields.exclude)),
         rename=tuple((split_path(path), name) for path, name in fields.rename.items()),
@@ -315,26 +250,3 @@ def _check_keys(owner: _Owner, keys: Sequence[str], at: str) -> None:
             f"{at}.id: leaves out the key attribute {missing[0]!r}: several items would be one document",
             remedy=f"Add it to id, or let `where` pin it to one value: {missing[0]}: [value].",
         )
-
-
-def _load(name: str, source: str) -> Transform:
-    module_name, _, function_name = name.partition(":")
-    path = Path(source).parent / (module_name.replace(".", "/") + ".py")
-    if not path.is_file():
-        raise ConfigError(f"{source}: transform: there is no {path}", remedy="Put the module beside the mapping file.")
-    qualified = f"cdc_transform_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
-    module = sys.modules.get(qualified)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(qualified, path)
-        if spec is None or spec.loader is None:
-            raise ConfigError(f"{source}: transform: {path} is no Python module")
-        module = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise ConfigError(f"{source}: transform: {path} can't be imported: {error!r}") from error
-        sys.modules[qualified] = module
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise ConfigError(f"{source}: transform: {path} has no function {function_name}")
-    return function  # type: ignore[no-any-return]  # a user's function: its result is checked when it is used

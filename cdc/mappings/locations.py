@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdc.errors import ConfigError, MappingError
-from cdc.mappings.files import mapping_texts, parse_mappings
-from cdc.mappings.model import Mappings, TableMapping
+from cdc.mappings.files import NO_SUCH_PLACE, MappingFile, mapping_texts, parse_mappings
+from cdc.mappings.model import Mappings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["load_places", "places"]
 
 _S3 = "s3://"
+_MISSING = "Set CDC_MAPPINGS to where the mapping files are: files or folders, separated by colons."
 _SUFFIXES = (".yml", ".yaml")
 
 Texts = list[tuple[str, str]]
 
 
 def places(setting: str) -> list[str]:
-    """What `CDC_MAPPINGS` names: its parts between colons, but for the colon of `s3://`."""
+    """The places that `CDC_MAPPINGS` names: its parts between colons, but for the colon of `s3://`."""
     return [part for part in re.split(r":(?!//)", setting) if part]
 
 
@@ -50,19 +51,25 @@ def load_places(setting: str, s3: Callable[[], S3Client]) -> Mappings:
             texts += found
             problems += faults
     files, problems = parse_mappings(texts, problems)
-    problems += [problem for file in files if file.source.startswith(_S3) for problem in _names_code(file)]
+    problems += [problem for file in files if file.mapping.source.startswith(_S3) for problem in _names_code(file)]
     if problems:
-        raise MappingError(tuple(problems))
-    return Mappings(tuple(files))
+        missing = any(problem.endswith(NO_SUCH_PLACE) for problem in problems)
+        raise MappingError(
+            tuple(problems),
+            remedy=_MISSING if missing else "",
+        )
+    return Mappings(tuple(file.mapping for file in files))
 
 
-def _names_code(file: TableMapping) -> Iterator[str]:
-    for position, document in enumerate(file.documents):
-        if document.transform is not None:
-            yield (
-                f"{file.source}: documents[{position}].transform: a file from S3 can't name code; take it out, or put "
-                "the file and its module into the package"
-            )
+def _names_code(file: MappingFile) -> Iterator[str]:
+    return file.problems(
+        (
+            ("documents", position, "transform"),
+            "a file from S3 can't name code; take it out, or put the file and its module into the package",
+        )
+        for position, document in enumerate(file.mapping.documents)
+        if document.transform is not None
+    )
 
 
 @dataclass(frozen=True)

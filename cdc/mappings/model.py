@@ -1,4 +1,4 @@
-"""What mapping files say: which items of a table go to which index, as what document, and what is archived.
+"""The model of mapping files: which items of a table go to which index, as what document, and what is archived.
 
 `cdc.mappings.files` reads and checks them; `cdc.mappings.compiled` makes documents of changes by them.
 """
@@ -17,8 +17,8 @@ __all__ = [
     "TABLE",
     "TOMBSTONE_FIELD",
     "ArchiveRule",
-    "Document",
-    "Fields",
+    "DocumentRule",
+    "FieldRule",
     "Mappings",
     "TableMapping",
     "resolved_index",
@@ -27,10 +27,10 @@ __all__ = [
 
 TOMBSTONE_FIELD = "_cdc_tombstone"
 TABLE = "{table}"
-"""What stands for the table's name in an index and in an id."""
+"""Stands for the table's name in an index and in an id."""
 
 
-class Fields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FieldRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which attributes a document has. Dotted paths reach into maps; a dot of a name itself is written `\\.`."""
 
     include: tuple[str, ...] | None = None
@@ -38,13 +38,13 @@ class Fields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rename: dict[str, str] = {}
 
 
-class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class DocumentRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One document that items of the table become."""
 
     index: str
     where: dict[str, Any] = {}
     id: tuple[str, ...] = ()
-    fields: Fields = Fields()
+    fields: FieldRule = FieldRule()
     transform: str | None = None
     unless_only: tuple[str, ...] = ()
     on_remove: Literal["delete", "tombstone", "keep"] = "delete"
@@ -54,7 +54,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ArchiveRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the archive leaves out of a table's items."""
+    """The attributes of a table's items that the archive leaves out."""
 
     exclude: tuple[str, ...] = ()
 
@@ -63,7 +63,7 @@ class TableMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A mapping file. `source` is its path, as problems and dead letters name it."""
 
     table: str
-    documents: tuple[Document, ...] = ()
+    documents: tuple[DocumentRule, ...] = ()
     archive: bool | ArchiveRule = True
     source: str = ""
 

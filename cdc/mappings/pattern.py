@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from operator import eq, ge, gt, le, lt
 from typing import Any
 
 from cdc.errors import ConfigError, MalformedRecord
 from cdc.records.attributes import RawItem, decode_number
 
-__all__ = ["Pattern", "compile_pattern"]
+__all__ = ["Pattern", "compile_pattern", "faults_of_pattern"]
 
 _Test = Callable[[str, Any], bool]
-"""Of tag and content of one value that is no container."""
+"""Tests the tag and content of one value that is no container."""
 _Matcher = Callable[[Any], bool]
-"""Of an attribute value, or None where the attribute is absent."""
+"""Tests an attribute value, or None where the attribute is absent."""
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {"=": eq, "<": lt, "<=": le, ">": gt, ">=": ge}
+_Place = tuple[str | int, ...]
+_Faults = list[tuple[_Place, str]]
 _LEAVES = "prefix, suffix, anything-but, equals-ignore-case, numeric, exists"
 
 
@@ -39,10 +41,20 @@ def compile_pattern(pattern: Mapping[str, Any]) -> Pattern:
     """Compile `pattern`; an empty one takes every item.
 
     Raises:
-        ConfigError: it is no pattern; the message begins with the path to the fault.
+        ConfigError: it is no pattern; `faults_of_pattern` has every reason.
     """
-    matches = _compile_object(pattern, "where")
+    faults: _Faults = []
+    matches = _compile_object(pattern, (), faults)
+    if faults:
+        raise ConfigError(f"where: {faults[0][1]}")
     return Pattern(matches=matches, attributes=_attributes(pattern), pinned=_pinned(pattern))
+
+
+def faults_of_pattern(pattern: Any) -> list[tuple[tuple[str | int, ...], str]]:
+    """Every fault of a pattern: the names and positions that lead there, and what is wrong."""
+    faults: _Faults = []
+    _compile_object(pattern, (), faults)
+    return faults
 
 
 def _attributes(pattern: Mapping[str, Any]) -> frozenset[str]:
@@ -68,22 +80,27 @@ def _pinned(pattern: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
-def _compile_object(pattern: Any, at: str) -> Callable[[RawItem], bool]:
-    if not isinstance(pattern, Mapping):
-        raise ConfigError(f"{at}: a pattern is a map of attribute names")
+def _compile_object(pattern: Any, at: _Place, faults: _Faults) -> Callable[[RawItem], bool]:
     conditions: list[tuple[str, _Matcher]] = []
     alternatives: list[Callable[[RawItem], bool]] = []
+    if not isinstance(pattern, Mapping):
+        faults.append((at, "a pattern is a map of attribute names"))
+        pattern = {}
     for name, inner in pattern.items():
-        if name == "$or":
+        here = (*at, str(name))
+        if not isinstance(name, str):
+            faults.append((here, f"the name {str(name).lower()} is no text; put it in quotes"))
+        elif name == "$or":
             if not isinstance(inner, list) or not inner:
-                raise ConfigError(f"{at}.$or: is a list of patterns, of which one has to match")
-            alternatives = [_compile_object(branch, f"{at}.$or[{i}]") for i, branch in enumerate(inner)]
+                faults.append((here, "is a list of patterns, of which one has to match"))
+                continue
+            alternatives = [_compile_object(branch, (*here, i), faults) for i, branch in enumerate(inner)]
         elif isinstance(inner, list):
-            conditions.append((str(name), _compile_leaf(inner, f"{at}.{name}")))
+            conditions.append((name, _compile_leaf(inner, here, faults)))
         elif isinstance(inner, Mapping):
-            conditions.append((str(name), _compile_nested(inner, f"{at}.{name}")))
+            conditions.append((name, _compile_nested(inner, here, faults)))
         else:
-            raise ConfigError(f"{at}.{name}: is a list of values to match, or a nested pattern; write [{inner!r}]")
+            faults.append((here, f"is a list of values to match, or a nested pattern; write [{_shown(inner)}]"))
 
     def matches(item: RawItem) -> bool:
         for name, matcher in conditions:
@@ -94,8 +111,8 @@ def _compile_object(pattern: Any, at: str) -> Callable[[RawItem], bool]:
     return matches
 
 
-def _compile_nested(pattern: Mapping[str, Any], at: str) -> _Matcher:
-    inside = _compile_object(pattern, at)
+def _compile_nested(pattern: Mapping[str, Any], at: _Place, faults: _Faults) -> _Matcher:
+    inside = _compile_object(pattern, at, faults)
 
     def matches(value: Any) -> bool:
         if value is None:
@@ -110,22 +127,22 @@ def _compile_nested(pattern: Mapping[str, Any], at: str) -> _Matcher:
     return matches
 
 
-def _compile_leaf(alternatives: Sequence[Any], at: str) -> _Matcher:
+def _compile_leaf(alternatives: Sequence[Any], at: _Place, faults: _Faults) -> _Matcher:
     if not alternatives:
-        raise ConfigError(f"{at}: the list of values is empty: nothing could match")
+        faults.append((at, "the list of values is empty: nothing could match"))
     absent = False
     present = False
     tests: list[_Test] = []
     for position, alternative in enumerate(alternatives):
-        here = f"{at}[{position}]"
+        here = (*at, position)
         if isinstance(alternative, Mapping) and "exists" in alternative:
-            _one_key(alternative, here)
+            _one_key(alternative, here, faults)
             if not isinstance(alternative["exists"], bool):
-                raise ConfigError(f"{here}.exists: is true or false")
-            present = present or alternative["exists"]
-            absent = absent or not alternative["exists"]
+                faults.append(((*here, "exists"), "is true or false"))
+            present = present or alternative["exists"] is True
+            absent = absent or alternative["exists"] is False
         else:
-            tests.append(_compile_test(alternative, here))
+            tests.append(_compile_test(alternative, here, faults))
 
     def matches(value: Any) -> bool:
         if value is None:
@@ -153,29 +170,38 @@ def _split(value: Any) -> tuple[str, Any]:
     return "", None
 
 
-def _one_key(test: Mapping[str, Any], at: str) -> None:
-    if len(test) != 1:
-        raise ConfigError(f"{at}: one test at a time; give each a place of its own in the list")
+def _one_key(test: Mapping[str, Any], at: _Place, faults: _Faults) -> bool:
+    if len(test) == 1:
+        return True
+    faults.append((at, "one test at a time; give each a place of its own in the list"))
+    return False
 
 
-def _compile_test(test: Any, at: str) -> _Test:
-    if isinstance(test, Mapping):
-        _one_key(test, at)
-        ((kind, argument),) = test.items()
-        match kind:
-            case "prefix" | "suffix" | "equals-ignore-case":
-                return _text_test(kind, argument, at)
-            case "anything-but":
-                return _anything_but(argument, f"{at}.anything-but")
-            case "numeric":
-                return _numeric(argument, f"{at}.numeric")
-        raise ConfigError(f"{at}: unknown test {kind!r}; there are {_LEAVES}")
-    return _exact(test, at)
+def _never(tag: str, content: Any) -> bool:
+    return False
 
 
-def _text_test(kind: str, argument: Any, at: str) -> _Test:
+def _compile_test(test: Any, at: _Place, faults: _Faults) -> _Test:
+    if not isinstance(test, Mapping):
+        return _exact(test, at, faults)
+    if not _one_key(test, at, faults):
+        return _never
+    ((kind, argument),) = test.items()
+    match kind:
+        case "prefix" | "suffix" | "equals-ignore-case":
+            return _text_test(kind, argument, (*at, kind), faults)
+        case "anything-but":
+            return _anything_but(argument, (*at, kind), faults)
+        case "numeric":
+            return _numeric(argument, (*at, kind), faults)
+    faults.append((at, f"unknown test {kind!r}; there are {_LEAVES}"))
+    return _never
+
+
+def _text_test(kind: str, argument: Any, at: _Place, faults: _Faults) -> _Test:
     if not isinstance(argument, str):
-        raise ConfigError(f"{at}.{kind}: is a text")
+        faults.append((at, "is a text"))
+        return _never
     if kind == "prefix":
         return lambda tag, content: tag == "S" and isinstance(content, str) and content.startswith(argument)
     if kind == "suffix":
@@ -184,7 +210,7 @@ def _text_test(kind: str, argument: Any, at: str) -> _Test:
     return lambda tag, content: tag == "S" and isinstance(content, str) and content.casefold() == folded
 
 
-def _exact(wanted: Any, at: str) -> _Test:
+def _exact(wanted: Any, at: _Place, faults: _Faults) -> _Test:
     match wanted:
         case None:
             return lambda tag, content: tag == "NULL" and content is True
@@ -193,26 +219,34 @@ def _exact(wanted: Any, at: str) -> _Test:
         case str():
             return lambda tag, content: tag == "S" and content == wanted
         case int() | float() | Decimal():
-            return _compare("=", _number(wanted, at))
-    raise ConfigError(f"{at}: is a text, a number, true, false, null, or a test ({_LEAVES})")
+            return _compare("=", _number(wanted, at, faults))
+    faults.append((at, f"is a text, a number, true, false, null, or a test ({_LEAVES})"))
+    return _never
 
 
-def _anything_but(argument: Any, at: str) -> _Test:
-    excluded = argument if isinstance(argument, list) else [argument]
-    if not excluded:
-        raise ConfigError(f"{at}: the list is empty")
-    tests = [_compile_test(value, f"{at}[{position}]") for position, value in enumerate(excluded)]
+def _anything_but(argument: Any, at: _Place, faults: _Faults) -> _Test:
+    if not isinstance(argument, list):
+        excluded = _compile_test(argument, at, faults)
+        return lambda tag, content: not excluded(tag, content)
+    if not argument:
+        faults.append((at, "the list is empty"))
+    tests = [_compile_test(value, (*at, position), faults) for position, value in enumerate(argument)]
     return lambda tag, content: not any(test(tag, content) for test in tests)
 
 
-def _numeric(argument: Any, at: str) -> _Test:
+def _numeric(argument: Any, at: _Place, faults: _Faults) -> _Test:
     if not isinstance(argument, list) or not argument or len(argument) % 2:
-        raise ConfigError(f"{at}: is a list of comparisons and numbers, such as ['>', 0, '<=', 100]")
+        faults.append((at, "is a list of comparisons and numbers, such as ['>', 0, '<=', 100]"))
+        return _never
     tests: list[_Test] = []
-    for comparison, bound in zip(argument[::2], argument[1::2], strict=True):
-        if comparison not in _COMPARISONS:
-            raise ConfigError(f"{at}: unknown comparison {comparison!r}; there are {' '.join(_COMPARISONS)}")
-        tests.append(_compare(comparison, _number(bound, at)))
+    for position in range(0, len(argument), 2):
+        comparison, bound = argument[position], _number(argument[position + 1], (*at, position + 1), faults)
+        if isinstance(comparison, str) and comparison in _COMPARISONS:
+            tests.append(_compare(comparison, bound))
+        else:
+            faults.append(
+                ((*at, position), f"unknown comparison {_shown(comparison)}; there are {' '.join(_COMPARISONS)}")
+            )
     return lambda tag, content: all(test(tag, content) for test in tests)
 
 
@@ -230,10 +264,26 @@ def _compare(comparison: str, bound: Decimal) -> _Test:
     return test
 
 
-def _number(value: Any, at: str) -> Decimal:
+def _number(value: Any, at: _Place, faults: _Faults) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ConfigError(f"{at}: {value!r} is no number")
+        faults.append((at, f"{_shown(value)} is no number" + ("; write it without quotes" if _reads(value) else "")))
+        return Decimal(0)
     exact = Decimal(str(value))
     if not exact.is_finite():
-        raise ConfigError(f"{at}: {value!r} is no number that DynamoDB has")
+        faults.append((at, f"{value!s} is no number that DynamoDB has"))
     return exact
+
+
+def _reads(text: Any) -> bool:
+    """Would the text be a number without its quotes?"""
+    try:
+        return isinstance(text, str) and Decimal(text).is_finite()
+    except InvalidOperation:
+        return False
+
+
+def _shown(value: Any) -> str:
+    """A value as it stands in YAML."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower() if value is not None else "null"
+    return repr(value) if isinstance(value, str) else str(value)

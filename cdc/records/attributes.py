@@ -38,9 +38,10 @@ Number = int | Decimal
 Value = Any
 """str, int, Decimal, bytes, bool, None, dict, list or frozenset: what `decode_value` gives."""
 Item = dict[str, Value]
+"""An item's attributes by name: `int` or `Decimal`, `str`, `bytes`, `bool`, None, `dict`, `list`, `frozenset`."""
 AttributeValue = dict[str, Any]
 RawItem = dict[str, Any]
-"""As JSON has it; nothing writes into one."""
+"""An item as JSON has it; nothing writes into one."""
 
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"-?[0-9]{1,40}")
@@ -252,7 +253,7 @@ def encode_item(item: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
 
 
 def json_value(value: object) -> Any:
-    """What `orjson.dumps` writes for an attribute value: exact digits, sets as sorted arrays, binary as base64.
+    """A value for `orjson.dumps`, from DynamoDB JSON: exact digits, sets as sorted arrays, binary as base64.
 
     Raises:
         MalformedRecord: the value can't be read.
@@ -329,7 +330,7 @@ def _json_binary(content: object) -> str:
 
 
 def plain(value: Value) -> Any:
-    """What `orjson.dumps` writes for a decoded value: the same as `json_value` of its encoding.
+    """A value for `orjson.dumps`, from a decoded value: the same as `json_value` of its encoding.
 
     Raises:
         TypeError: a float that isn't finite, or a type that JSON doesn't have.

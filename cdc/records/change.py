@@ -13,15 +13,10 @@ import msgspec
 from cdc.errors import ImageMissing
 from cdc.records.attributes import Item, RawItem, decode_item
 from cdc.records.differences import Added, Changed, Difference, Path, Removed, raw_differences
-from cdc.records.sequence import (
-    RecordIdentity,
-    SequenceNumber,
-    Stream,
-    images_digest,
-    keys_digest,
-    version_at,
-    version_in_stream,
-)
+from cdc.records.identity import RecordIdentity, images_digest, keys_digest
+from cdc.records.sequence import SequenceNumber
+from cdc.records.stream import Stream
+from cdc.records.versions import version_at, version_in_stream
 
 __all__ = [
     "Added",
@@ -40,7 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Operation(StrEnum):
-    """What happened to the item (Amazon DynamoDB Streams API Reference, "Record": eventName)."""
+    """The kind of change of an item (Amazon DynamoDB Streams API Reference, "Record": eventName)."""
 
     INSERT = "INSERT"
     MODIFY = "MODIFY"
@@ -72,7 +67,7 @@ class Wire(StrEnum):
     LAMBDA = "lambda"
     """A record of a Lambda event, or of GetRecords: creation in epoch seconds."""
     ADAPTER = "adapter"
-    """What the KCL's adapter gives: creation in epoch milliseconds, no ARN of the stream."""
+    """A record of the KCL's adapter: creation in epoch milliseconds, no ARN of the stream."""
     KINESIS = "kinesis"
     """The data of a Kinesis record: neither ARN nor sequence number of the stream are in it."""
 
@@ -136,7 +131,7 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
 
     @cached_property
     def identity(self) -> RecordIdentity:
-        """What makes two deliveries the same change."""
+        """The identity of the change: equal for two deliveries of it."""
         digest = keys_digest(self.raw_keys)
         if self.stream.minute is None:
             position = str(self.created_micros)
@@ -153,7 +148,7 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
         return version_in_stream(self.stream.minute, self.sequence.value)
 
     def differences(self) -> Mapping[Path, Difference]:
-        """What differs between the images, by path; empty if nothing does.
+        """The differences between the images, by path; empty if there are none.
 
         Numbers are compared by value, sets as sets, lists by index, NULL unlike absent. Equal parts are not decoded.
 

@@ -21,7 +21,8 @@ import orjson
 from cdc.errors import ConfigError, MalformedRecord
 from cdc.records.attributes import RawItem, decode_item
 from cdc.records.change import Change, Operation, StreamView, Wire
-from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber, Stream
+from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from cdc.records.stream import Stream
 
 __all__ = [
     "Record",
@@ -142,7 +143,7 @@ def _read_lambda_kinesis(record: dict[str, Any], position: int) -> Record:
 
 
 def read_adapter(payload: bytes, stream: Stream) -> Record:
-    """What the KCL adapter's `record.data()` holds: a Change or Unreadable."""
+    """Read the KCL adapter's `record.data()`: a Change or Unreadable."""
     try:
         return change_from_adapter(payload, stream)
     except MalformedRecord as error:

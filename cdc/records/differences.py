@@ -35,6 +35,7 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 Difference = Added | Removed | Changed
+"""How one path differs between two images."""
 
 
 def raw_differences(before: RawItem, after: RawItem) -> dict[Path, Difference]:

@@ -1,4 +1,7 @@
-"""The Sink protocol: what a destination promises. Each destination is a module of its own, imported where used."""
+"""Sinks: the `Sink` protocol, and a module for each destination: OpenSearch, the archive in S3, your functions.
+
+Public: `Sink`, which `cdc` exports. The destinations are internal, made by the consumers from settings.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ __all__ = ["Sink"]
 
 
 class Sink(Protocol):
-    """A destination for changes: exactly one outcome a change, in the order given; safe to repeat."""
+    """A destination for changes: exactly one outcome a change, in the order given; safe to repeat.
+
+    Its methods are called one at a time, though not always by the same thread. It is written to and flushed for as long
+    as its process runs, and closed at the end of it.
+    """
 
     @property
     def name(self) -> str:
@@ -42,5 +49,5 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Release connections; writes nothing. May be called after a failure, and twice."""
+        """Release connections; writes nothing. Called when the process ends, also after a failure, or twice."""
         ...

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 
 from cdc.archive import Segment, line_of, object_name, read_lines, unite
+from cdc.aws_errors import code_of, unavailable
+from cdc.causes import Cause, CauseKind
 from cdc.deadline import Deadline
 from cdc.errors import MalformedRecord, SinkMisconfigured, SinkUnavailable
 from cdc.mappings.model import ArchiveRule, TableMapping, split_path
-from cdc.observer import UNOBSERVED, Observer
+from cdc.observer import UNOBSERVED, ArchivedObject, Observer
 from cdc.outcome import Applied, Outcome, Rejected, Skipped
 from cdc.records.change import Change
 
 if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
     from mypy_boto3_s3.client import S3Client
 
 __all__ = ["S3Archive"]
@@ -82,7 +83,9 @@ class S3Archive:
         try:
             line = line_of(change, tuple(map(split_path, exclude)))
         except (TypeError, AttributeError) as error:
-            return Rejected("the record can't be written as a line of the archive", repr(error))
+            return Rejected(
+                Cause("the record can't be written as a line of the archive", CauseKind.UNWRITABLE_LINE), repr(error)
+            )
         self._open.setdefault((change.stream.arn, change.table), (change, []))[1].append(line)
         return Applied()
 
@@ -99,7 +102,9 @@ class S3Archive:
 
     def _begin(self, in_time: Deadline) -> None:
         if in_time.expired:
-            raise SinkUnavailable(self.name, "the deadline has passed before the archive was written")
+            raise SinkUnavailable(
+                self.name, "the deadline has passed before the archive was written", kind=CauseKind.DEADLINE
+            )
 
     def _put(self, key: str, table: str, segment: Segment, in_time: Deadline) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -114,17 +119,18 @@ class S3Archive:
         try:
             racing(self._put_or_unite, key, table, segment, in_time)
         except _LostRace as error:
-            raise SinkUnavailable(self.name, f"s3://{self._bucket}/{key} keeps being written by others") from error
+            message = f"s3://{self._bucket}/{key} keeps being written by others"
+            raise SinkUnavailable(self.name, message, kind=CauseKind.LOST_RACE) from error
         except ClientError as error:
-            if _code(error) in _MISCONFIGURED:
+            if code_of(error) in _MISCONFIGURED:
                 raise SinkMisconfigured(
                     self.name,
                     f"s3://{self._bucket}/{key}: {error}",
-                    remedy="Create the bucket of CDC_ARCHIVE_BUCKET, or allow s3:PutObject and s3:GetObject on it.",
+                    remedy="Create the bucket, or allow s3:PutObject and s3:GetObject on it.",
                 ) from error
-            raise SinkUnavailable(self.name, f"s3://{self._bucket}/{key}: {error}") from error
+            raise unavailable(self.name, f"s3://{self._bucket}/{key}", error) from error
         except BotoCoreError as error:
-            raise SinkUnavailable(self.name, f"s3://{self._bucket}: {error}") from error
+            raise unavailable(self.name, f"s3://{self._bucket}", error) from error
 
     def _put_or_unite(self, key: str, table: str, segment: Segment, in_time: Deadline) -> None:
         """1. Make the object if the name is free. 2. If it holds the same, done. 3. Else unite the two."""
@@ -167,12 +173,8 @@ class S3Archive:
                 **self._encryption,
             )
         except ClientError as error:
-            if _code(error) in _LOST_RACE:
+            if code_of(error) in _LOST_RACE:
                 return False
             raise
-        self._observer.archived(len(segment.body))
+        self._observer(ArchivedObject(len(segment.body)))
         return True
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

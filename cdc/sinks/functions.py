@@ -6,10 +6,12 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 
-from cdc.deadline import Deadline, Slowest
+from cdc.causes import Cause, CauseKind
+from cdc.deadline import Deadline
 from cdc.errors import Defer, Reject
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped
 from cdc.records.change import Change, Operation
+from cdc.slowest import Slowest
 
 __all__ = ["FunctionSink"]
 
@@ -58,10 +60,10 @@ class FunctionSink:
                 outcome = self._call(change)
                 self._slowest.took(deadline.clock() - began)
             else:
-                outcome = Deferred("the deadline has passed", tried=False)
+                outcome = Deferred.untried("the deadline has passed")
             outcomes.append(outcome)
             if isinstance(outcome, Deferred):
-                behind = Deferred("behind a deferred change", outcome.wait_seconds, tried=False)
+                behind = Deferred.untried("behind a deferred change", outcome.wait_seconds)
                 return [*outcomes, *[behind] * (len(changes) - len(outcomes))]
         return outcomes
 
@@ -72,9 +74,10 @@ class FunctionSink:
         try:
             function(change)
         except Defer as verdict:
-            return Deferred(f"{_name(function)}: {verdict.message}", verdict.wait_seconds)
+            cause = Cause(f"{_name(function)}: {verdict.message}", CauseKind.FUNCTION_DEFERRED)
+            return Deferred(cause, verdict.wait_seconds)
         except Reject as verdict:
-            return Rejected(f"{_name(function)} rejected it", verdict.message)
+            return Rejected(Cause(f"{_name(function)} rejected it", CauseKind.FUNCTION_REJECTED), verdict.account)
         except Exception as error:  # noqa: BLE001  (a user's function may raise anything; none of it is lost)
             return self._failed(change, function, error)
         self._failures.pop(str(change.identity), None)
@@ -86,11 +89,10 @@ class FunctionSink:
         cause = f"{_name(function)} raised {type(error).__name__}"
         if failures < self._attempts:
             self._failures[identity] = failures
-            return Deferred(
-                f"{cause}, attempt {failures} of {self._attempts}", self._wait_seconds * 2 ** (failures - 1)
-            )
+            attempt = Cause(f"{cause}, attempt {failures} of {self._attempts}", CauseKind.FUNCTION_FAILED)
+            return Deferred(attempt, self._wait_seconds * 2 ** (failures - 1))
         self._failures.pop(identity, None)
-        return Rejected(cause, "".join(traceback.format_exception(error)))
+        return Rejected(Cause(cause, CauseKind.FUNCTION_FAILED), "".join(traceback.format_exception(error)))
 
     def flush(self, deadline: Deadline) -> None:
         """A function that has returned has done its work."""

@@ -1,7 +1,11 @@
-"""What users test with too: changes made by hand, sinks in memory, simulated tables, streams, consumers, servers."""
+"""The test kit: changes made by hand, the contract of sinks, simulated tables, streams, consumers and servers.
+
+Public: docs/testing.md says what each name promises.
+"""
 
 from cdc.testing.changes import STREAM_ARN, change, raw_stream_record, stream_record
 from cdc.testing.clock import SimulatedClock
+from cdc.testing.contract import Claim, contract_changes, sink_contract
 from cdc.testing.faults import Always, Faults, Killed
 from cdc.testing.memory import MemorySink, ScriptedSink
 from cdc.testing.proxy import Delayed, HalfAnswer, ProxyFault, Reset, TcpProxy
@@ -18,6 +22,7 @@ from cdc.testing.simulated.table import SimulatedTable, TableWrite
 __all__ = [
     "STREAM_ARN",
     "Always",
+    "Claim",
     "Delayed",
     "Faults",
     "Gap",
@@ -45,6 +50,8 @@ __all__ = [
     "TcpProxy",
     "adapter_payload",
     "change",
+    "contract_changes",
     "raw_stream_record",
+    "sink_contract",
     "stream_record",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from cdc.records.attributes import RawItem, encode_item
 from cdc.records.change import Change, Operation, StreamView
 from cdc.records.decoding import change_from_stream_record
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 
 __all__ = ["STREAM_ARN", "change", "raw_stream_record", "stream_record"]
 

@@ -22,7 +22,7 @@ class MemorySink:
 
     @property
     def items(self) -> dict[str, dict[str, Any]]:
-        """What is held now, by the digest of the keys."""
+        """The items held now, by the digest of the keys."""
         return dict(self._items)
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
@@ -57,7 +57,7 @@ class ScriptedSink:
         self._script = script
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
-        """What the script says of each."""
+        """Answer each change as the script says."""
         self.written += changes
         return [self._script(change) for change in changes]
 

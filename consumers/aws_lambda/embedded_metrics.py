@@ -12,11 +12,24 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 import orjson
 
-from cdc.observer import Observer
+from cdc.observer import (
+    ArchivedObject,
+    BatchReceived,
+    ChangesSettled,
+    DeadLettered,
+    Event,
+    Flushed,
+    LeftForLater,
+    RecordsSettled,
+    Retried,
+    VersionsTied,
+    WriteTimed,
+    Wrote,
+)
 
 __all__ = ["REDRIVE_METRICS", "SINK_METRICS", "TABLE_METRICS", "EmbeddedMetrics"]
 
@@ -75,7 +88,7 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
-class EmbeddedMetrics(Observer):
+class EmbeddedMetrics:
     """An observer of one invocation after the other."""
 
     def __init__(
@@ -130,52 +143,37 @@ class EmbeddedMetrics(Observer):
         """What became of the messages of a redrive."""
         self._told.redrive = Counter(Redriven=redriven, Kept=kept)
 
-    def received(self, table: str, records: int, oldest_seconds: float) -> None:
-        """See `Observer.received`."""
-        self._told.counts["Records"] += records
-        self._time("", "IteratorAge", oldest_seconds)
-
-    def settled(self, table: str, records: int, seconds: float, size_bytes: int = 0) -> None:
-        """See `Observer.settled`."""
-        self._told.counts.update(Settled=records, Bytes=size_bytes)
-        self._time("", "BatchTime", seconds)
-
-    def changed(self, table: str, operation: str, count: int) -> None:
-        """See `Observer.changed`."""
-        self._told.counts[_OPERATIONS[operation]] += count
-
-    def wrote(self, sink: str, outcomes: Counter[str]) -> None:
-        """See `Observer.wrote`."""
-        self._told.sinks[sink].update({_OUTCOMES[name]: count for name, count in outcomes.items()})
-
-    def deferred(self, sink: str, changes: int) -> None:
-        """See `Observer.deferred`."""
-        self._told.sinks[sink]["Deferred"] += changes
-
-    def took(self, sink: str, seconds: float) -> None:
-        """See `Observer.took`."""
-        self._time(sink, "WriteTime", seconds)
-
-    def retried(self, sink: str, reason: str) -> None:
-        """See `Observer.retried`."""
-        self._told.sinks[sink]["Retries"] += 1
-
-    def kept(self, sink: str, reason: str) -> None:
-        """See `Observer.kept`."""
-        self._told.counts["DeadLetters"] += 1
-        self._told.sinks[sink]["DeadLetters"] += 1
-
-    def archived(self, size_bytes: int) -> None:
-        """See `Observer.archived`."""
-        self._told.counts.update(ArchiveObjects=1, ArchiveBytes=size_bytes)
-
-    def tied(self, index: str) -> None:
-        """See `Observer.tied`."""
-        self._told.counts["VersionTies"] += 1
-
-    def flushed(self, sink: str, seconds: float) -> None:
-        """See `Observer.flushed`."""
-        self._time(sink, "FlushTime", seconds)
+    def __call__(self, event: Event) -> None:
+        """Count an event of the invocation that runs."""
+        counts, sinks = self._told.counts, self._told.sinks
+        match event:
+            case BatchReceived(_, records, oldest_seconds):
+                counts["Records"] += records
+                self._time("", "IteratorAge", oldest_seconds)
+            case RecordsSettled(_, records, seconds, size_bytes):
+                counts.update(Settled=records, Bytes=size_bytes)
+                self._time("", "BatchTime", seconds)
+            case ChangesSettled(_, operation, count):
+                counts[_OPERATIONS[operation]] += count
+            case Wrote(sink, outcomes):
+                sinks[sink].update({_OUTCOMES[name]: count for name, count in outcomes.items()})
+            case LeftForLater(sink, changes):
+                sinks[sink]["Deferred"] += changes
+            case WriteTimed(sink, seconds):
+                self._time(sink, "WriteTime", seconds)
+            case Retried(sink):
+                sinks[sink]["Retries"] += 1
+            case DeadLettered(sink):
+                counts["DeadLetters"] += 1
+                sinks[sink]["DeadLetters"] += 1
+            case ArchivedObject(size_bytes):
+                counts.update(ArchiveObjects=1, ArchiveBytes=size_bytes)
+            case VersionsTied():
+                counts["VersionTies"] += 1
+            case Flushed(sink, seconds):
+                self._time(sink, "FlushTime", seconds)
+            case _:
+                assert_never(event)
 
     def _time(self, sink: str, metric: str, seconds: float) -> None:
         self._told.times[sink, metric].append(round(seconds * 1000, 3))

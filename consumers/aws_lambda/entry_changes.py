@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from consumers.aws_lambda.lazy_imports import import_search_client
 from consumers.gc_tuning import collect_later
 
 __all__ = ["handler"]
 
 with collect_later():
-    from consumers.aws_lambda.changes import handler_of
+    import_search_client()
+    from consumers.aws_lambda.changes import handler_for_sink
 
-    handler = handler_of(None)
+    handler = handler_for_sink(None)

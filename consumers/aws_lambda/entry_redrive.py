@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from consumers.aws_lambda.redrive import redrive_handler_of
+from consumers.aws_lambda.lazy_imports import import_search_client
 
 __all__ = ["handler"]
 
-handler = redrive_handler_of(None)
+import_search_client()
+from consumers.aws_lambda.redrive import redrive_handler_for_sink  # noqa: E402  (behind what makes it import less)
+
+handler = redrive_handler_for_sink(None)

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cdc.mappings.model import Document, TableMapping
+from cdc.mappings.model import DocumentRule, TableMapping
 
 __all__ = ["MAX_FILTERS", "MAX_PATTERN_LETTERS", "Filters", "filters_of_kinesis", "filters_of_stream"]
 
@@ -118,7 +118,7 @@ def _of_mapping(mapping: TableMapping, keys: Collection[str], *, images: bool) -
     return [{}] if {} in found else _once(found)
 
 
-def _joined(documents: Sequence[Document], keys: Collection[str]) -> list[Mapping[str, Any]]:
+def _joined(documents: Sequence[DocumentRule], keys: Collection[str]) -> list[Mapping[str, Any]]:
     """The documents' `where`s; those that ask for one and the same key attribute only are one."""
     alone: dict[str, list[Any]] = {}
     others: list[Mapping[str, Any]] = []

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from cdc.dead_letters.letter import DeadLetter
-from cdc.dead_letters.redrive import STREAM_SINK, Kept, Redriven, Redriver
+from cdc.dead_letters.letter import DeadLetter, letter_of_lost_records
+from cdc.dead_letters.redrive import Redriven, Redriver, StillDead
 from cdc.deadline import Deadline
 from cdc.errors import CdcError, MalformedRecord, SinkUnavailable
 from cdc.outcome import Deferred, Rejected, settled
@@ -118,23 +118,23 @@ def redrive_batch(
     read_back: StreamReader,
     deadline: Deadline,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Redriven | Kept:
+) -> Redriven | StillDead:
     """1. Take the records, from the payload or read back from the stream. 2. Archive them as they are. 3. Write each to
     its sinks as a redrive does. 4. Of records that are gone keep a letter that names the range.
 
-    Kept: not all of that could be done; the failure record has to stay.
+    StillDead: not all of that could be done; the failure record has to stay.
     """
     try:
         found = ReadBack(read_lambda(batch.payload), True) if batch.payload is not None else read_back(batch, deadline)
         outcomes = redriver.write_all(found.records, deadline)
     except CdcError as error:
-        return Kept(str(error))
+        return StillDead(str(error))
     unsettled = [outcome for outcome in outcomes if not settled(outcome)]
     if not found.complete:
         try:
-            redriver.kept.keep(_gone(batch, len(found.records), now()))
+            redriver.dead_letters.keep(_gone(batch, len(found.records), now()))
         except SinkUnavailable as error:
-            return Kept(f"records are gone from the stream, and the letter about that can't be stored: {error}")
+            return StillDead(f"records are gone from the stream, and the letter about that can't be stored: {error}")
         log.error(
             "%d of %d records of a failed batch are gone from %s (shard %s, %s to %s): their changes are lost to this "
             "consumer. A dead letter names the range; fill the index from the table",
@@ -147,26 +147,20 @@ def redrive_batch(
         )
     if unsettled:
         cause = next(one.cause for one in unsettled if isinstance(one, Deferred | Rejected))
-        return Kept(f"{len(unsettled)} of {len(outcomes)} changes are not settled: {cause}: try again later")
+        return StillDead(f"{len(unsettled)} of {len(outcomes)} changes are not settled: {cause}: try again later")
     return Redriven()
 
 
 def _gone(batch: FailedBatch, found: int, now: datetime) -> DeadLetter:
     label = batch.stream.rpartition("/")[2]
-    return DeadLetter(
+    return letter_of_lost_records(
         identity=f"{label}/{batch.shard}/{batch.first}-{batch.last}",
+        stream=batch.stream,
         table=batch.table,
-        sink=STREAM_SINK,
-        document="",
-        mapping="",
         reason=RECORDS_GONE,
         detail=f"{found} of {batch.size} records were still in the stream",
-        kept_at=now.isoformat(),
-        stream=batch.stream,
-        operation="",
-        expired=False,
-        version=0,
-        attempts=batch.attempts,
-        record=dict(batch.about),
+        about=batch.about,
+        now=now,
         sequence=batch.first.text,
+        attempts=batch.attempts,
     )

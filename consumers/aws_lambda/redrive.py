@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote_plus
 
-from cdc.dead_letters.redrive import Kept, Redriven, Redriver, Result
-from cdc.deadline import Deadline, Slowest
-from cdc.delivery.dead_lettering import S3DeadLetters
+from cdc.dead_letters.redrive import Redriven, Redriver, Result, StillDead
+from cdc.dead_letters.s3 import S3DeadLetters
+from cdc.deadline import Deadline
 from cdc.errors import CdcError, ConfigError
-from cdc.observer import UNOBSERVED
 from cdc.records.change import Change
 from cdc.sinks import Sink
 from cdc.sinks.functions import FunctionSink
+from cdc.slowest import Slowest
 from consumers.aws_lambda.embedded_metrics import EmbeddedMetrics
 from consumers.aws_lambda.on_failure import StreamReader, is_on_failure, read_on_failure, redrive_batch
-from consumers.aws_lambda.startup import Context, answer_deadline, ready_handler
-from consumers.logs import configure_lambda_logging
-from consumers.settings import load_settings
+from consumers.aws_lambda.startup import Answer, Context, Event, Handler, answer_deadline, at_init, open_function
+from consumers.runtime import Runtime
 
-if TYPE_CHECKING:
-    from consumers.aws_lambda.changes import Handler
-    from consumers.pipelines import Wiring
-
-__all__ = ["RedriveQueue", "redrive_handler", "redrive_handler_for", "redrive_handler_of"]
+__all__ = ["RedriveFunction", "RedriveQueue", "redrive_handler", "redrive_handler_for", "redrive_handler_for_sink"]
 
 log = logging.getLogger(__name__)
-
-Event = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,7 +56,7 @@ class RedriveQueue:
         failures = []
         for message in messages:
             result = self._in_time(message, deadline)
-            if isinstance(result, Kept):
+            if isinstance(result, StillDead):
                 log.error("the message %s stays in the queue: %s", message["messageId"], result.reason)
                 failures.append({"itemIdentifier": message["messageId"]})
         log.info("%d of %d messages settled", len(messages) - len(failures), len(messages))
@@ -72,7 +64,7 @@ class RedriveQueue:
 
     def _in_time(self, message: Mapping[str, Any], deadline: Deadline) -> Result:
         if not self.slowest.allows(deadline):
-            return Kept("the deadline has passed")
+            return StillDead("the deadline has passed")
         began = deadline.clock()
         result = self._settled(message, deadline)
         self.slowest.took(deadline.clock() - began)
@@ -82,9 +74,9 @@ class RedriveQueue:
         try:
             return self._body(json.loads(message["body"]), deadline)
         except CdcError as error:
-            return Kept(str(error))
+            return StillDead(str(error))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            return Kept(f"it can't be read: {type(error).__name__}: no dead letter, no failure record of Lambda")
+            return StillDead(f"it can't be read: {type(error).__name__}: no dead letter, no failure record of Lambda")
 
     def _body(self, body: Any, deadline: Deadline) -> Result:
         match body:
@@ -98,7 +90,7 @@ class RedriveQueue:
                 return self._objects(body["Records"], deadline)
         if is_on_failure(body):
             return redrive_batch(read_on_failure(body), self.redriver, self.read_back, deadline)
-        return Kept(
+        return StillDead(
             "it is no announcement of a dead letter, no failure record of Lambda and no notice of S3: give this "
             "function a queue of its own"
         )
@@ -107,7 +99,7 @@ class RedriveQueue:
         store = self.redriver.letters
         if isinstance(store, S3DeadLetters):
             if bucket != store.bucket or not key.startswith(store.object_key("")):
-                return Kept(
+                return StillDead(
                     f"the letter is in s3://{bucket}, and this function's are in s3://{store.bucket}/{store.prefix}: "
                     "set CDC_DEAD_LETTER_BUCKET and CDC_DEAD_LETTER_PREFIX"
                 )
@@ -124,12 +116,12 @@ class RedriveQueue:
             objects = FailureObjects(self.s3(), notice["s3"]["bucket"]["name"])
             name = unquote_plus(notice["s3"]["object"]["key"])
             result = redrive_failure(objects, name, self.redriver, self.read_back, deadline)
-            if isinstance(result, Kept):
+            if isinstance(result, StillDead):
                 return result
         return Redriven()
 
 
-def redrive_handler(event: Event, context: Context) -> dict[str, Any]:
+def redrive_handler(event: Event, context: Context) -> Answer:
     """Redrive what the messages of an SQS queue point to: dead letters that were announced on it
     (`CDC_DEAD_LETTER_QUEUE_URL`), and batches that Lambda gave up on (an OnFailure destination of SQS, of SNS, or of S3
     whose notifications go to the queue).
@@ -143,7 +135,12 @@ def redrive_handler(event: Event, context: Context) -> dict[str, Any]:
     Raises:
         ConfigError: the deployment is wrong; every message stays.
     """
-    return _queue()(event, context)
+    return _by_mappings()(event, context)
+
+
+@cache
+def _by_mappings() -> Handler:
+    return redrive_handler_for_sink(None)
 
 
 def redrive_handler_for(
@@ -152,57 +149,48 @@ def redrive_handler_for(
     on_modify: Callable[[Change], object] | None = None,
     on_remove: Callable[[Change], object] | None = None,
 ) -> Handler:
-    """As `redrive_handler`, for letters of your functions too: they get the letter's own change, `redriven` being
-    true.
+    """A handler like `redrive_handler`, for letters of your functions too: they get the letter's own change, `redriven`
+    being true.
 
     Raises:
         ConfigError: in Lambda, where a handler is made ready at once: the deployment is wrong.
     """
-    return redrive_handler_of(FunctionSink(on_insert=on_insert, on_modify=on_modify, on_remove=on_remove))
+    return redrive_handler_for_sink(FunctionSink(on_insert=on_insert, on_modify=on_modify, on_remove=on_remove))
 
 
-def redrive_handler_of(functions: Sink | None) -> Handler:
-    """As `redrive_handler_for`, with a sink of your own in the functions' place, or none.
+def redrive_handler_for_sink(sink: Sink | None) -> Handler:
+    """A handler like `redrive_handler`, for letters of a sink of your own too.
 
     Raises:
         ConfigError: in Lambda: the deployment is wrong.
     """
-    return ready_handler(lambda: _wired(functions))
+    own = None if sink is None else lambda: sink
+    return at_init(lambda: open_function(own, _respond_with, lambda _event: ""))
+
+
+def _respond_with(runtime: Runtime, metrics: EmbeddedMetrics | None) -> Handler:
+    from consumers.clients import aws_client
+    from consumers.failure_records import stream_reader
+    from consumers.redriving import make_redriver
+
+    s3 = cache(lambda: aws_client("s3", None, runtime.settings.aws_timeout_seconds))
+    return RedriveFunction(runtime, metrics, RedriveQueue(make_redriver(runtime), stream_reader(), s3))
 
 
 @dataclass(frozen=True)
-class _Wired:
-    """A handler that is ready."""
+class RedriveFunction:
+    """Answers messages of one function's queue."""
 
-    queue: RedriveQueue
-    wiring: Wiring
+    runtime: Runtime
     metrics: EmbeddedMetrics | None
+    queue: RedriveQueue
 
-    def __call__(self, event: Event, context: Context) -> dict[str, Any]:
+    def __call__(self, event: Event, context: Context) -> Answer:
+        """Settle the messages, as far as the time allows; see `redrive_handler`."""
         # a letter is deleted, an object archived, after the last of its writes
-        deadline = answer_deadline(context, self.wiring).earlier(self.wiring.reserved_seconds)
-        if self.metrics is None:
-            return self.queue.respond(event, deadline)
-        with self.metrics.invocation(""):
-            answer = self.queue.respond(event, deadline)
+        deadline = answer_deadline(context, self.runtime).earlier(self.runtime.pipelines.reserved_seconds)
+        answer = self.queue.respond(event, deadline)
+        if self.metrics is not None:
             kept = len(answer["batchItemFailures"])
             self.metrics.messages(len(event["Records"]) - kept, kept)
-            return answer
-
-
-@cache
-def _queue() -> _Wired:
-    return _wired(None)
-
-
-def _wired(functions: Sink | None) -> _Wired:
-    from consumers.clients import aws_client
-    from consumers.failure_records import redriver, streams
-    from consumers.pipelines import wire
-
-    settings = load_settings(os.environ)
-    configure_lambda_logging(settings.log_level)
-    metrics = EmbeddedMetrics(settings.metrics_namespace) if settings.embedded_metrics else None
-    wiring = wire(settings, functions=functions, observer=metrics or UNOBSERVED)
-    s3 = cache(lambda: aws_client("s3", None, settings.aws_timeout_seconds))
-    return _Wired(RedriveQueue(redriver(wiring), streams(), s3), wiring, metrics)
+        return answer

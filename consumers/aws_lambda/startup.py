@@ -1,41 +1,93 @@
-"""How Lambda runs a handler: made ready while its module is imported, invoked with so much time."""
+"""Start of a Lambda function: made ready while its module is imported, invoked with so much time, closed at exit."""
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cdc.deadline import Deadline
 from cdc.errors import CdcError, ConfigError
+from cdc.observer import UNOBSERVED
+from consumers.aws_lambda.embedded_metrics import EmbeddedMetrics
 from consumers.gc_tuning import collect_later, collect_seldom
+from consumers.logs import configure_lambda_logging
+from consumers.runtime import open_runtime
+from consumers.settings import load_settings
 
 if TYPE_CHECKING:
-    from consumers.pipelines import Wiring
+    from cdc.sinks import Sink
+    from consumers.runtime import Runtime
 
-__all__ = ["Context", "answer_deadline", "made_ready", "ready_handler"]
+__all__ = ["Answer", "Context", "Event", "Handler", "LambdaFunction", "answer_deadline", "at_init", "open_function"]
 
-_T = TypeVar("_T")
+Event = Mapping[str, Any]
+Answer = dict[str, Any]
 
 
 class Context(Protocol):
-    """What is used of Lambda's context object; its `aws_request_id` too, where it has one."""
+    """The part of Lambda's context object that is used; its `aws_request_id` too, where it has one."""
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until Lambda ends the invocation."""
         ...
 
 
-Handler = Callable[[Mapping[str, Any], Context], dict[str, Any]]
+Handler = Callable[[Event, Context], Answer]
 
 
-def made_ready(start: Callable[[], _T]) -> Callable[[], _T]:
-    """`start`, called once: in Lambda now, elsewhere at the first use.
+@dataclass(frozen=True)
+class LambdaFunction:
+    """A function that is ready; called once an invocation, as long as Lambda keeps the process."""
+
+    respond: Handler
+    source_of: Callable[[Event], str]
+    """Names the stream of an event for the metrics; empty for a redrive."""
+    metrics: EmbeddedMetrics | None = None
+
+    def __call__(self, event: Event, context: Context) -> Answer:
+        """Answer an event, and write its metrics.
+
+        Raises:
+            ConfigError: the deployment is wrong, or this is no call of Lambda's.
+        """
+        if not hasattr(context, "get_remaining_time_in_millis"):
+            raise ConfigError(
+                f"the handler was called with {type(context).__name__} in the place of Lambda's context",
+                remedy="Pass an object that has get_remaining_time_in_millis(), such as cdc.testing.SimulatedContext.",
+            )
+        with self.metrics.invocation(self.source_of(event)) if self.metrics else nullcontext():
+            return self.respond(event, context)
+
+
+def open_function(
+    own: Callable[[], Sink] | None,
+    respond_with: Callable[[Runtime, EmbeddedMetrics | None], Handler],
+    source_of: Callable[[Event], str],
+) -> LambdaFunction:
+    """Open the function's runtime by the environment; it is closed when the process ends.
+
+    Raises:
+        ConfigError: the deployment is wrong.
+    """
+    settings = load_settings(os.environ)
+    configure_lambda_logging(settings.log_level)
+    metrics = EmbeddedMetrics(settings.metrics_namespace) if settings.embedded_metrics else None
+    runtime = open_runtime(settings, own=own, observer=metrics or UNOBSERVED)
+    atexit.register(runtime.close)
+    return LambdaFunction(respond_with(runtime, metrics), source_of, metrics)
+
+
+def at_init(start: Callable[[], Handler]) -> Handler:
+    """The handler that `start` makes: in Lambda it is made now, elsewhere at the first event.
 
     Lambda imports a handler's module in its init phase ("Understanding the Lambda execution environment lifecycle"):
-    what is wrong there fails the start, once and before any record, and what is right is ready for the first batch.
-    Elsewhere an import needs no settings.
+    a mistake fails the start, once and before any record, and a right function is ready for the first batch. Elsewhere
+    an import needs no settings.
 
     Raises:
         ConfigError: the deployment is wrong; all of it in one line, as Lambda logs it.
@@ -48,31 +100,21 @@ def made_ready(start: Callable[[], _T]) -> Callable[[], _T]:
             collect_seldom()
         except CdcError as error:
             raise ConfigError("; ".join(error.message.splitlines()) + (error.remedy and f" → {error.remedy}")) from None
-    return once
 
-
-def ready_handler(start: Callable[[], Handler]) -> Handler:
-    """The handler that `start` makes, which is `made_ready`.
-
-    Raises:
-        ConfigError: in Lambda: the deployment is wrong.
-    """
-    ready = made_ready(start)
-
-    def handle(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
-        return ready()(event, context)
+    def handle(event: Event, context: Context) -> Answer:
+        return once()(event, context)
 
     return handle
 
 
-def answer_deadline(context: Context, wiring: Wiring) -> Deadline:
-    """When the answer is due. What has to be done after the writes has its share of that time.
+def answer_deadline(context: Context, runtime: Runtime) -> Deadline:
+    """The time by which the answer is due. What has to be done after the writes has its share of that time.
 
     Raises:
         ConfigError: the function has no more time than that.
     """
-    settings, left = wiring.settings, context.get_remaining_time_in_millis() / 1000
-    kept = wiring.reserved_seconds
+    settings, left = runtime.settings, context.get_remaining_time_in_millis() / 1000
+    kept = runtime.pipelines.reserved_seconds
     if left <= settings.deadline_margin_seconds + kept:
         raise ConfigError(
             f"the function has {left:.1f} s, and CDC_DEADLINE_MARGIN_SECONDS is {settings.deadline_margin_seconds:g}"
@@ -81,4 +123,4 @@ def answer_deadline(context: Context, wiring: Wiring) -> Deadline:
             remedy="Give the function a timeout of a minute or more, or set a smaller margin"
             + (" or CDC_AWS_TIMEOUT_SECONDS." if kept else "."),
         )
-    return Deadline.after(left - settings.deadline_margin_seconds, clock=wiring.clock)
+    return Deadline.after(left - settings.deadline_margin_seconds, clock=runtime.pipelines.clock)

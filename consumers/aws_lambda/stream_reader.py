@@ -10,21 +10,22 @@ from typing import Any
 
 import orjson
 
-from cdc.dead_letters.redrive import STREAM_SINK
+from cdc.aws_errors import code_of, translated
+from cdc.dead_letters.letter import STREAM_SINK
 from cdc.deadline import Deadline
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.records.decoding import Record, read_kinesis, read_lambda
 from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
 from consumers.aws_lambda.on_failure import FailedBatch, ReadBack
 
-__all__ = ["Streams"]
+__all__ = ["StreamRangeReader"]
 
 _EMPTY_PAGES = 100
 """So many pages without a record in a row are the end of what an open shard holds: it has gaps, but not such ones."""
 
 
 @dataclass(frozen=True)
-class Streams:
+class StreamRangeReader:
     """Reads batches back from DynamoDB Streams and Kinesis: a `StreamReader`.
 
     `client`: makes boto3's client of a service (`dynamodbstreams` or `kinesis`) for a region.
@@ -138,16 +139,11 @@ class _Shard:
             _Trimmed: the stream, the shard or the position is gone.
             SinkUnavailable: anything else: it may be there.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        remedy = "Allow GetShardIterator and GetRecords on the stream (dynamodb: or kinesis:), and try again."
         try:
-            return request(**arguments)
-        except (ClientError, BotoCoreError) as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", "") or type(error).__name__
-            if code in ("TrimmedDataAccessException", "ResourceNotFoundException"):
+            with translated(STREAM_SINK, f"{self.batch.stream} can't be read back", remedy, quotes=False):
+                return request(**arguments)
+        except SinkUnavailable as error:
+            if code_of(error.__cause__) in ("TrimmedDataAccessException", "ResourceNotFoundException"):
                 raise _Trimmed from error
-            raise SinkUnavailable(
-                STREAM_SINK,
-                f"{self.batch.stream} can't be read back: {code}",
-                remedy="Allow GetShardIterator and GetRecords on the stream (dynamodb: or kinesis:), and try again.",
-            ) from error
+            raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -11,29 +10,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cdc.dead_letters.letter import DeadLetter
 from cdc.dead_letters.query import Selection, selected
-from cdc.dead_letters.redrive import Kept, Redriver, Result
+from cdc.dead_letters.redrive import Redriver, Result, StillDead
+from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.deadline import Deadline
-from cdc.delivery.dead_lettering import Announcing, S3DeadLetters
-from cdc.duration import seconds
+from cdc.duration import parse_seconds
 from cdc.errors import CdcError, ConfigError
 from cdc.outcome import Superseded
-from consumers.cli.letter_summary import LetterFacts, counts_by_reason, facts_of, print_counts
+from consumers.cli.groups import command_group
+from consumers.cli.letter_summary import LetterFacts, counts_by_reason, facts_of, kept_lines, print_counts
 from consumers.settings import Settings, load_settings
-
-if TYPE_CHECKING:
-    from cdc.sinks import Sink
 
 __all__ = ["dead_letters_app"]
 
-dead_letters_app = typer.Typer(
-    help="See records that were rejected, and redrive or discard them.", no_args_is_help=True, add_completion=False
-)
+dead_letters_app = command_group("See records that were rejected, and redrive or discard them.")
 
 _TOGETHER = 50
 _TOGETHER_SECONDS = 30.0
@@ -60,7 +55,7 @@ def list_letters(
     until: Until = None,
     as_json: Json = False,
 ) -> None:
-    """Count dead letters by reason, and list their keys. Shows nothing of the items."""
+    """Count dead letters by reason, field and index, and list their keys. Shows no value of an item."""
     _, store = _store()
     selection = _selection(table, sink, document, reason, since, until)
     found = _found(store, selection)
@@ -155,17 +150,18 @@ def redrive_letters(
 
 def _in_parts(redriver: Redriver, keys: Sequence[str]) -> Iterator[tuple[str, Result]]:
     """Ends where nothing can be written any more: each part would wait in vain."""
-    hopeless: Kept | None = None
+    hopeless: StillDead | None = None
     for start in range(0, len(keys), _TOGETHER):
         part = keys[start : start + _TOGETHER]
         if hopeless is not None:
             yield from (
-                (key, Kept(f"not tried, since of those before it none could be: {hopeless.reason}")) for key in part
+                (key, StillDead(f"not tried, since of those before it none could be: {hopeless.reason}"))
+                for key in part
             )
             continue
-        stuck: list[Kept] = []
+        stuck: list[StillDead] = []
         for key, result in redriver.redrive(part, Deadline.after(_TOGETHER_SECONDS)):
-            if isinstance(result, Kept) and result.may_pass:
+            if isinstance(result, StillDead) and result.may_pass:
                 stuck.append(result)
             yield key, result
         hopeless = stuck[0] if len(stuck) == len(part) else None
@@ -181,7 +177,7 @@ def _found(store: S3DeadLetters, selection: Selection) -> list[LetterFacts]:
 def _redrive_failures(
     settings: Settings, location: str, functions: str | None, *, dry_run: bool, from_letter: bool, as_json: bool
 ) -> None:
-    from consumers.failure_records import FailureFiles, FailureObjects, FailureRecords, redrive_failure, streams
+    from consumers.failure_records import FailureFiles, FailureObjects, FailureRecords, redrive_failure, stream_reader
 
     records: FailureRecords
     if location.startswith("s3://"):
@@ -195,7 +191,7 @@ def _redrive_failures(
     if dry_run:
         print(json.dumps({"would_redrive": list(names)}, indent=2) if as_json else "\n".join(names))
         return
-    redriver, read_back = _redriver(settings, functions, from_letter=from_letter), streams()
+    redriver, read_back = _redriver(settings, functions, from_letter=from_letter), stream_reader()
 
     def results() -> Iterator[tuple[str, Result]]:
         for name in names:
@@ -209,29 +205,28 @@ def _report(results: Iterator[tuple[str, Result]], total: int, *, as_json: bool)
     from rich.progress import Progress
 
     counts: Counter[str] = Counter(redriven=0, superseded=0, kept=0)
-    kept: list[dict[str, str]] = []
+    kept: list[tuple[str, StillDead]] = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("redriving", total=total)
         for key, result in results:
             progress.advance(task)
             match result:
-                case Kept():
+                case StillDead():
                     counts["kept"] += 1
-                    kept.append({"key": key, "reason": result.reason})
+                    kept.append((key, result))
                 case Superseded():
                     counts["superseded"] += 1
                 case _:
                     counts["redriven"] += 1
     if as_json:
-        print(json.dumps({**counts, "letters_kept": kept}, indent=2))
+        entries = [{"key": key, "reason": result.reason} for key, result in kept]
+        print(json.dumps({**counts, "letters_kept": entries}, indent=2))
     else:
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
-        for entry in kept:
-            print(f"kept: {entry['key']}\n  {entry['reason']}", file=sys.stderr)
+        for line in kept_lines(kept):
+            print(line, file=sys.stderr)
     if kept:
-        if not as_json:
-            print("  → mend what the reasons say, then redrive again, or discard what is not wanted", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -246,42 +241,23 @@ def _print_plan(found: Sequence[LetterFacts], *, as_json: bool) -> None:
 
 
 def _store() -> tuple[Settings, S3DeadLetters]:
-    from consumers.failure_records import NO_BUCKET
-    from consumers.pipelines import dead_letters
+    from consumers.clients import open_clients
+    from consumers.redriving import NO_BUCKET
 
     settings = load_settings(os.environ)
-    store = dead_letters(settings)
-    if store is None:
-        raise ConfigError("there are no dead letters", remedy=NO_BUCKET)
-    return settings, store.store if isinstance(store, Announcing) else store
+    letters = open_clients(settings, indexed=False).letters if settings.dead_letter_bucket else None
+    if letters is None:
+        raise ConfigError("no dead-letter bucket is configured", remedy=NO_BUCKET)
+    return settings, letters
 
 
 def _redriver(settings: Settings, functions: str | None, *, from_letter: bool) -> Redriver:
-    from consumers.failure_records import redriver
-    from consumers.logs import configure_logging
-    from consumers.pipelines import wire
+    from consumers.own_sinks import load_functions
+    from consumers.redriving import make_redriver
+    from consumers.runtime import open_runtime
 
-    configure_logging("WARNING")
-    return redriver(wire(settings, functions=_functions(functions) if functions else None), from_letter=from_letter)
-
-
-def _functions(module: str) -> Sink:
-    from cdc.sinks.functions import FunctionSink
-
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = importlib.import_module(module)
-    except Exception as error:
-        raise ConfigError(
-            f"--functions {module}: it can't be imported: {error!r}", remedy="Name a module, such as shop_functions."
-        ) from error
-    on_insert, on_modify, on_remove = (getattr(found, name, None) for name in ("on_insert", "on_modify", "on_remove"))
-    if not (on_insert or on_modify or on_remove):
-        raise ConfigError(
-            f"--functions {module}: it has none of on_insert, on_modify, on_remove",
-            remedy="Name the functions so in the module.",
-        )
-    return FunctionSink(on_insert=on_insert, on_modify=on_modify, on_remove=on_remove)
+    runtime = open_runtime(settings, own=load_functions(functions) if functions else None)
+    return make_redriver(runtime, from_letter=from_letter)
 
 
 def _key(store: S3DeadLetters, text: str) -> str:
@@ -311,7 +287,7 @@ def _moment(text: str | None) -> datetime | None:
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except ValueError:
         try:
-            return datetime.now(UTC) - timedelta(seconds=seconds(text))
+            return datetime.now(UTC) - timedelta(seconds=parse_seconds(text))
         except ConfigError:
             raise ConfigError(
                 f"{text!r} is no time", remedy="Write 2026-01-15T09:30 (UTC), or how long ago: 2h, 3d."

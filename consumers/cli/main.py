@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
+import platform
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from cdc._version import __version__
 from cdc.errors import CdcError, ConfigError, SinkMisconfigured
+from consumers.cli.archive import archive_app
 from consumers.cli.dead_letters import dead_letters_app
 from consumers.cli.leases import leases_app
 from consumers.cli.mappings import mappings_app
+from consumers.cli.notices import configure_notices
+from consumers.cli.settings import print_settings
 from consumers.cli.tombstones import tombstones_app
 from consumers.logs import configure_logging
-from consumers.settings import describe, load_settings
-from local.lambda_cost import print_cost
+from consumers.settings import load_settings
 
 __all__ = ["main"]
 
-app = typer.Typer(
-    help="Keep OpenSearch and S3 equal to DynamoDB tables.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-archive_app = typer.Typer(help="Read the archive back, each change once.", no_args_is_help=True)
+app = typer.Typer(help="Keep OpenSearch and S3 equal to DynamoDB tables.", pretty_exceptions_enable=False)
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(leases_app, name="leases")
-app.command("cost", epilog="Example: cdc cost --duration-ms 180 --batch 500 --rate 1000")(print_cost)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 def main() -> None:
@@ -43,7 +37,7 @@ def main() -> None:
     if region := os.environ.get("AWS_REGION"):  # which ECS sets, and which boto3 alone does not read
         os.environ.setdefault("AWS_DEFAULT_REGION", region)
     try:
-        app(standalone_mode=True)
+        app(prog_name="cdc", standalone_mode=True)
     except CdcError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2 if isinstance(error, ConfigError | SinkMisconfigured) else 1
@@ -63,6 +57,25 @@ def _end_beside_java(code: int) -> None:
         end_process(code)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dynamodb-cdc {__version__}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _cdc(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and Python's.")
+    ] = False,
+) -> None:
+    """Show the help where no command is named."""
+    configure_notices()
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 @app.command(epilog="Example: cdc run --table shop --table orders")
 def run(
     table: Annotated[
@@ -72,69 +85,31 @@ def run(
     kinesis_stream_arn: Annotated[
         str | None, typer.Option(help="A Kinesis data stream that tables are joined to: the mappings decide which.")
     ] = None,
+    functions: Annotated[
+        str | None, typer.Option(help="A module whose on_insert, on_modify and on_remove are called for each change.")
+    ] = None,
+    sink: Annotated[str | None, typer.Option(help="A sink of your own, as module:name.")] = None,
     status_file: Annotated[Path | None, typer.Option(help="Append a JSON line here for each batch.")] = None,
 ) -> None:
-    """Consume tables' changes until SIGTERM or Ctrl-C; a second one ends at once."""
+    """Consume tables' changes until SIGTERM or Ctrl-C; a second one ends at once.
+
+    Exit codes: 0 stopped in order; 1 failed, start it again; 2 the set-up is wrong; 3 Java's heap is full.
+    """
     from consumers.kcl.service import Following, serve
     from consumers.kcl.status_file import StatusFile
+    from consumers.own_sinks import load_own
 
     settings = load_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)
     following = Following.of(settings, table or (), stream_arn, kinesis_stream_arn)
-    serve(settings, following, StatusFile(status_file))
-
-
-@app.command("settings", epilog="Example: cdc settings --json")
-def print_settings(as_json: Json = False) -> None:
-    """Print every setting: its variable, default and meaning."""
-    settings = describe()
-    if as_json:
-        print(json.dumps(settings, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("variable", "default", "meaning")
-    for setting in settings:
-        table.add_row(setting["name"], setting["default"], setting["meaning"])
-    Console().print(table)
-
-
-@archive_app.command("cat", epilog="Example: cdc archive cat --table shop | head -1")
-def cat_archive(table: Annotated[str | None, typer.Option(help="Only this table's changes.")] = None) -> None:
-    """Print each archived change once, a line of JSON each, by stream and sequence number."""
-    for archived in _archived(table):
-        sys.stdout.buffer.write(archived.line + b"\n")
-    sys.stdout.flush()
-
-
-@archive_app.command("count", epilog="Example: cdc archive count --table shop --json")
-def count_archive(
-    table: Annotated[str | None, typer.Option(help="Only this table's changes.")] = None, as_json: Json = False
-) -> None:
-    """Count the archived changes, each once."""
-    count = sum(1 for _ in _archived(table))
-    print(json.dumps({"changes": count}) if as_json else count)
-
-
-def _archived(table: str | None) -> Any:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    from cdc.archive import read_archive
-    from consumers.clients import aws_client
-
-    settings = load_settings(os.environ)
-    if settings.archive_bucket is None:
-        raise ConfigError("there is no archive", remedy="Set CDC_ARCHIVE_BUCKET.")
+    own, close = load_own(functions, sink)
     try:
-        client = aws_client("s3", settings.archive_role_arn)
-        yield from read_archive(client, settings.archive_bucket, settings.archive_prefix, table)
-    except (BotoCoreError, ClientError) as error:
-        raise ConfigError(
-            f"the archive s3://{settings.archive_bucket}/{settings.archive_prefix} can't be read: {error}",
-            remedy="Check CDC_ARCHIVE_BUCKET and AWS_REGION, and allow s3:ListBucket and s3:GetObject.",
-        ) from error
+        serve(settings, following, StatusFile(status_file), own)
+    finally:
+        close()
 
+
+app.command("settings", epilog="Example: cdc settings --json")(print_settings)
 
 if __name__ == "__main__":
     main()

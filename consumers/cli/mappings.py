@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +11,11 @@ from typing import Annotated
 import typer
 
 from cdc.errors import ConfigError
+from consumers.cli.groups import command_group
 
 __all__ = ["mappings_app"]
 
-mappings_app = typer.Typer(help="Check mapping files, and try them on items.", no_args_is_help=True)
+mappings_app = command_group("Check mapping files, and try them on items.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Keys = Annotated[str, typer.Option(help="The table's key attributes.")]
@@ -21,28 +23,57 @@ Keys = Annotated[str, typer.Option(help="The table's key attributes.")]
 
 @mappings_app.command("check", epilog="Example: cdc mappings check mappings/shop.yml")
 def check_mappings(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files or folders; default: mappings")] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files or folders; default: CDC_MAPPINGS, else mappings", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Name every fault of mapping files, with file and field."""
-    from cdc.mappings.preview import problems_of
+    """Name every fault of mapping files, with file, line and field. Exit code 2 if there is one.
 
-    count, problems = problems_of(files or [Path("mappings")])
+    A warning is what OpenSearch would probably refuse in a body: only OpenSearch knows its plugins.
+    """
+    from cdc.mappings.preview import findings_of
+
+    found = findings_of(files or _default_places())
     if as_json:
-        print(json.dumps({"files": count, "problems": problems}, indent=2))
+        print(json.dumps({"files": found.files, "problems": found.problems, "warnings": found.warnings}, indent=2))
     else:
-        for problem in problems:
+        for warning in found.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        for problem in found.problems:
             print(problem, file=sys.stderr)
-        if not problems:
-            print(f"{count} mapping file{'s' if count != 1 else ''}: no problem")
-    if problems:
+        if not found.problems:
+            print(f"{found.files} mapping file{'s' if found.files != 1 else ''}: no problem")
+    if found.problems:
         raise typer.Exit(2)
+
+
+def _default_places() -> list[Path]:
+    from cdc.mappings.locations import places
+
+    named = places(os.environ.get("CDC_MAPPINGS") or "mappings")
+    if any(place.startswith("s3://") for place in named):
+        raise ConfigError(
+            "CDC_MAPPINGS names files in S3, and this command checks files here",
+            remedy="Name the files: cdc mappings check FILE; `aws s3 cp` fetches them.",
+        )
+    missing = [place for place in named if not Path(place).exists()]
+    if missing:
+        raise ConfigError(
+            f"there is no file or folder {missing[0]!r} here",
+            remedy="Name the mapping files: cdc mappings check FILE; or set CDC_MAPPINGS to where they are.",
+        )
+    return [Path(place) for place in named]
 
 
 @mappings_app.command("try", epilog="Example: cdc mappings try mappings/shop.yml --item item.json --keys pk,sk")
 def try_mapping(
     file: Annotated[Path, typer.Argument(help="A mapping file.")],
-    item: Annotated[Path, typer.Option(help="An item: plain JSON, or DynamoDB JSON.")],
+    item: Annotated[
+        Path,
+        typer.Option(help="A file with an item: what `aws dynamodb get-item` prints, DynamoDB JSON, or plain JSON."),
+    ],
     keys: Keys = "pk,sk",
     as_json: Json = False,
 ) -> None:

@@ -9,20 +9,14 @@ from typing import Annotated
 
 import typer
 
-from cdc.duration import seconds
+from cdc.duration import parse_seconds
 from cdc.errors import ConfigError
+from consumers.cli.groups import command_group
 from consumers.settings import Settings, load_settings
 
 __all__ = ["tombstones_app"]
 
-tombstones_app = typer.Typer(
-    help="Remove tombstones that no stream can need any more.", no_args_is_help=True, add_completion=False
-)
-
-
-@tombstones_app.callback()
-def _tombstones() -> None:
-    """Keep `purge` a command of its own."""
+tombstones_app = command_group("Remove tombstones that no stream can need any more.")
 
 
 @tombstones_app.command("purge", epilog="Example: cdc tombstones purge --older-than 25h")
@@ -41,11 +35,12 @@ def purge_tombstones(
     from rich.console import Console
 
     from cdc.sinks.opensearch.client import opensearch_client
-    from cdc.sinks.opensearch.tombstones import purge
+    from cdc.sinks.opensearch.purge import purge
+    from consumers.clients import opensearch_options
 
     settings = load_settings(os.environ)
-    age = timedelta(seconds=seconds(older_than))
-    client = opensearch_client(settings)
+    age = timedelta(seconds=parse_seconds(older_than))
+    client = opensearch_client(opensearch_options(settings))
     removed: dict[str, int] = {}
     with Console(stderr=True).status("looking for tombstones …") as status:
         for index in indices or _tombstoned(settings):
@@ -55,7 +50,7 @@ def purge_tombstones(
                 age,
                 datetime.now(UTC),
                 force=force,
-                retention=timedelta(seconds=seconds(retention)) if retention else None,
+                retention=timedelta(seconds=parse_seconds(retention)) if retention else None,
                 progress=lambda count, index=index: status.update(f"{index}: {count} tombstones removed"),  # type: ignore[misc]
             )
     if as_json:
@@ -67,9 +62,9 @@ def purge_tombstones(
 
 def _tombstoned(settings: Settings) -> list[str]:
     from cdc.mappings.model import TABLE
-    from consumers.pipelines import mappings_of
+    from consumers.runtime import load_mappings
 
-    mappings = mappings_of(settings)
+    mappings = load_mappings(settings)
     indices = sorted(
         {
             document.index.replace(TABLE, "*")

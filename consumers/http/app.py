@@ -13,7 +13,7 @@ try:
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
 except ImportError as error:
-    raise ConfigError(f"{error.name} is not installed", remedy="pip install 'dynamodb-cdc[service]'") from error
+    raise ConfigError(f"{error.name} is not installed", remedy="In a checkout: pip install '.[service]'") from error
 
 __all__ = ["application"]
 

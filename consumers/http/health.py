@@ -23,7 +23,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Health:
-    """What `/healthz` and `/readyz` answer, from what the consumer notes in `running`.
+    """The answers of `/healthz` and `/readyz`, from what the consumer notes in `running`.
 
     `alive` says that the process is worth keeping; `ready` that changes get on. A consumer whose sink is down is alive
     and not ready: to start it anew would help nobody.

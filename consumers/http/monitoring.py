@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from cdc.delivery.consumer_state import Running
 from cdc.observer import UNOBSERVED, Observer
+from consumers.clients import Clients
 from consumers.http.health import Health
-from consumers.http.probes import Reach, probes_of
-from consumers.pipelines import Wiring
+from consumers.http.probes import SinkProbes, probes_of
 from consumers.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["Service", "service_of"]
 
 @dataclass(frozen=True)
 class Service:
-    """What watches a consumer and answers for it over HTTP; nothing where no port is set."""
+    """Watches a consumer and answers for it over HTTP; does nothing where no port is set."""
 
     settings: Settings
     running: Running
@@ -34,7 +34,7 @@ class Service:
         return self.metrics or UNOBSERVED
 
     @contextmanager
-    def serving(self, wiring: Wiring) -> Iterator[None]:
+    def serving(self, clients: Clients) -> Iterator[None]:
         """Serve as long as the block runs.
 
         Raises:
@@ -47,10 +47,10 @@ class Service:
         from consumers.http.app import application
         from consumers.http.server import serving
 
-        reach = Reach(probes_of(wiring), self._unclaimed)
-        health = Health(self.running, reach.unreachable, reach.unclaimed_shards, self.settings.degraded_after_seconds)
+        probes = SinkProbes(probes_of(clients, self.settings), self._unclaimed)
+        health = Health(self.running, probes.unreachable, probes.unclaimed_shards, self.settings.degraded_after_seconds)
         with serving(application(health, self.metrics.page), self.settings.http_host, port):
-            reach.start(self.running.stop)
+            probes.start(self.running.stop)
             yield
 
     def _unclaimed(self) -> int | None:

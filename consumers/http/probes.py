@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cdc.causes import CauseKind
 from cdc.deadline import Clock
-from cdc.delivery.dead_lettering import Announcing
 from cdc.errors import ConfigError, SinkUnavailable
-from consumers.pipelines import Wiring
+from consumers.clients import Clients
+from consumers.settings import Settings
 
-__all__ = ["Probe", "Problem", "Reach", "check_once", "probes_of"]
+__all__ = ["Probe", "Problem", "SinkProbes", "check_once", "probes_of"]
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class Reach:
+class SinkProbes:
     """What the last look at each sink saw. An answer of health must not wait for a sink that hangs."""
 
     probes: Mapping[str, Probe]
@@ -100,7 +101,12 @@ def check_once(probes: Mapping[str, Probe]) -> None:
             continue
         if problem.remedy:
             raise ConfigError(f"{name}: {problem.text}", remedy=problem.remedy)
-        raise SinkUnavailable(name, problem.text, remedy=f"{_REMEDIES[name]}, or start again when it answers.")
+        raise SinkUnavailable(
+            name,
+            problem.text,
+            kind=CauseKind.OUT_OF_REACH,
+            remedy=f"{_REMEDIES[name]}, or start again when it answers.",
+        )
 
 
 _REMEDIES = {
@@ -110,17 +116,15 @@ _REMEDIES = {
 }
 
 
-def probes_of(wiring: Wiring) -> dict[str, Probe]:
+def probes_of(clients: Clients, settings: Settings) -> dict[str, Probe]:
     """A probe for each place that the pipelines write to. Answers of permission count as reached: a probe may be
     denied what a write is allowed, and a write that is denied holds its shard."""
     probes: dict[str, Probe] = {}
-    if wiring.opensearch is not None:
-        probes["opensearch"] = lambda: _opensearch(wiring.opensearch)
-    if wiring.archive_client is not None:
-        probes["archive"] = lambda: _bucket(wiring.archive_client, wiring.settings.archive_bucket, "CDC_ARCHIVE_BUCKET")
-    store = wiring.dead_letters
-    if store is not None:
-        letters = store.store if isinstance(store, Announcing) else store
+    if clients.opensearch is not None:
+        probes["opensearch"] = lambda: _opensearch(clients.opensearch)
+    if clients.archive is not None:
+        probes["archive"] = lambda: _bucket(clients.archive, settings.archive_bucket, "CDC_ARCHIVE_BUCKET")
+    if (letters := clients.letters) is not None:
         probes["dead letters"] = lambda: _bucket(letters.client, letters.bucket, "CDC_DEAD_LETTER_BUCKET")
     return probes
 

@@ -33,7 +33,7 @@ def serving(app: Starlette, host: str, port: int) -> Iterator[int]:
     try:
         import uvicorn
     except ImportError as error:
-        raise ConfigError(f"{error.name} is not installed", remedy="pip install 'dynamodb-cdc[service]'") from error
+        raise ConfigError(f"{error.name} is not installed", remedy="In a checkout: pip install '.[service]'") from error
     listener = _bound(host, port)
     chosen = int(listener.getsockname()[1])
     server = uvicorn.Server(

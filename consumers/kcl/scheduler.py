@@ -11,7 +11,7 @@ from typing import Any
 from consumers.kcl.leases.followed_leases import Follows, seeing_only
 from consumers.kcl.leases.gaps import Gaps
 from consumers.kcl.leases.handover import Times
-from consumers.kcl.leases.lease_table import check_shards, lease_table, make_leases, unclaimed
+from consumers.kcl.leases.lease_table import check_shards, lease_table, leases_of_children, make_leases, unclaimed
 from consumers.kcl.leases.stream_tracker import StreamNames, make_tracker
 from consumers.kcl.sources.retrieval import Retrieval, sdk_client
 from consumers.kcl.sources.source import Source
@@ -136,7 +136,7 @@ def make_scheduler(
     deleted = java(f"{_KINESIS}coordinator.DeletedStreamListProvider")()
 
     def sync_manager(config: Any) -> Any:
-        return leases.createShardSyncTaskManager(no_metrics, config, deleted)
+        return leases_of_children(jpype, leases.createShardSyncTaskManager(no_metrics, config, deleted))
 
     check_shards(refresher, retrieval, source.follows, source.name, gaps)
     scheduler = retrieval.scheduler(configs)

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from cdc.delivery.shard import BatchFacts, Running, ShardPipeline, ShardSettings
 from cdc.errors import ConfigError
-from cdc.observer import Observers
-from cdc.records.change import StreamView
-from cdc.records.sequence import Stream
+from cdc.observer import observe_all
+from cdc.records.stream import Stream
+from cdc.sinks import Sink
 from consumers.http.monitoring import service_of
 from consumers.http.probes import check_once, probes_of
 from consumers.kcl.consumer import run
 from consumers.kcl.leases.gaps import Gaps
-from consumers.kcl.preparing import Preparing
 from consumers.kcl.progress import Progress
 from consumers.kcl.sources.source import Source, follow_kinesis, follow_stream, follow_tables
 from consumers.kcl.status_file import StatusFile, tell
 from consumers.kcl.tuning import kcl_settings
-from consumers.pipelines import wire
+from consumers.pipelines import CONSUMER
+from consumers.runtime import open_runtime
 from consumers.settings import Settings
 
 __all__ = ["Following", "serve"]
@@ -71,7 +71,7 @@ class Following:
         return follow_stream(self.stream_arn) if self.stream_arn else follow_tables(self.tables)
 
 
-def serve(settings: Settings, following: Following, status: StatusFile) -> None:
+def serve(settings: Settings, following: Following, status: StatusFile, own: Callable[[], Sink] | None = None) -> None:
     """Follow until a signal; see `consumers.kcl.consumer.run`. Metrics and health are served where a port is set.
 
     Raises:
@@ -82,40 +82,35 @@ def serve(settings: Settings, following: Following, status: StatusFile) -> None:
     """
     running = Running()
     service = service_of(settings, running)
-    observer = Observers((status, service.observer))
+    observer = observe_all(status, service.observer)
     progress = Progress(running)
-    wiring = wire(settings, observer=observer)
-    if wiring.dead_letters is None:
-        raise ConfigError(
-            "the consumer has nowhere to keep records that can never be written", remedy="Set CDC_DEAD_LETTER_BUCKET."
-        )
-    region = _region()
-    lock = threading.Lock()
-
-    def prepare(stream: Stream, keys: Sequence[str], view: StreamView) -> None:
-        with lock:  # shards meet a table at the same time
-            wiring.prepare(stream, keys, view)
 
     def pipeline_for() -> ShardPipeline:
-        return Preparing(wiring.pipeline(running.pause, age_limited=True), prepare, observer)
+        return runtime.pipelines.pipeline(CONSUMER, running.pause)
 
     def observe(facts: BatchFacts) -> None:
         status.batch(facts)
         progress.batch(facts)
         tell(observer, facts)
 
-    with service.serving(wiring):
+    with closing(open_runtime(settings, own=own, observer=observer)) as runtime, service.serving(runtime.clients):
+        if runtime.clients.dead_letters is None:
+            raise ConfigError(
+                "the consumer has nowhere to keep records that can never be written",
+                remedy="Set CDC_DEAD_LETTER_BUCKET.",
+            )
+        region = _region()
         source = following.source()
         running.retention_seconds = source.retention_seconds
-        check_once(probes_of(wiring))
-        source.prepare(wiring)
+        check_once(probes_of(runtime.clients, settings))
+        source.prepare(runtime)
         progress.start()
         run(
             kcl_settings(settings, region),
             ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
             source,
             pipeline_for,
-            Gaps(running, wiring.dead_letters if settings.on_gap == "continue" else None),
+            Gaps(running, runtime.clients.dead_letters if settings.on_gap == "continue" else None),
             running=running,
             observe=observe,
         )

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cdc.delivery.shard import BatchFacts
-from cdc.observer import Observer
+from cdc.observer import ChangesSettled, Event, Observer, RecordsSettled, Wrote
 
 __all__ = ["StatusFile", "tell"]
 
 
 def tell(observer: Observer, facts: BatchFacts) -> None:
     """Tell an observer what a shard says of a batch."""
-    observer.settled(facts.table, facts.outcomes.total(), facts.seconds, facts.size_bytes)
+    observer(RecordsSettled(facts.table, facts.outcomes.total(), facts.seconds, facts.size_bytes))
     for (table, operation), count in facts.changes.items():
-        observer.changed(table, operation, count)
+        observer(ChangesSettled(table, operation, count))
 
 
 @dataclass(frozen=True)
-class StatusFile(Observer):
+class StatusFile:
     """Appends to `path`; without one nothing is written."""
 
     path: Path | None
@@ -41,9 +40,10 @@ class StatusFile(Observer):
             }
         )
 
-    def wrote(self, sink: str, outcomes: Counter[str]) -> None:
-        """See `Observer.wrote`."""
-        self._append({"sink": sink, "outcomes": dict(outcomes)})
+    def __call__(self, event: Event) -> None:
+        """Add a line for each sink's outcomes."""
+        if isinstance(event, Wrote):
+            self._append({"sink": event.sink, "outcomes": dict(event.outcomes)})
 
     def _append(self, line: dict[str, Any]) -> None:
         if self.path is not None:

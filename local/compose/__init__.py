@@ -1,1 +1,1 @@
-"""What `docker compose` runs beside the consumer: the demo's set-up, its traffic, and a word on where to look."""
+"""Runs beside the consumer in `docker compose`: the demo's set-up, its traffic, and a word on where to look."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import signal
@@ -10,20 +11,24 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from shutil import which
 from typing import Any
+from urllib.request import urlopen
 
 import boto3
 from botocore.config import Config
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from cdc.errors import CdcError
 from consumers.kcl.java.artifacts import kcl_jars
 from local.demo.consumer import MAPPING, Consumer, KclConsumer, LambdaConsumer
 from local.demo.judge import Verdict, judge, read_stream
-from local.demo.screen import Differences, console, line, picture
+from local.demo.screen import WIDTH, Differences, Look, console, counts, line, picture, verdict_panel
 from local.demo.traffic import TABLE, Traffic, make_table
 from local.emulator import install_emulator
 from local.servers import Servers, running
@@ -44,7 +49,8 @@ def main() -> int:
     out = console()
     try:
         also = install_emulator if options.consumer == "lambda" else kcl_jars
-        with _progress(out, options.consumer) as progress, running(progress, also) as servers:
+        with _downloads(out, options.consumer) as downloads, running(downloads.report, also) as servers:
+            downloads.stop()  # all of them are there
             return _demo(out, servers, options.seconds, options.consumer, keep=options.keep)
     except KeyboardInterrupt:
         out.print("stopped")
@@ -55,34 +61,44 @@ def main() -> int:
         return 1
 
 
-@contextmanager
-def _progress(out: Console, consumer: str) -> Iterator[Any]:
+class _Downloads:
     """Downloads as bars at a terminal, as a line each elsewhere."""
-    bars = Progress(
-        TextColumn("{task.description:32}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        console=out,
-        transient=True,
-    )
-    tasks: dict[int, TaskID] = {}
 
-    def report(text: str, done: int, total: int) -> None:
-        if total not in tasks:
-            tasks[total] = bars.add_task(text, total=total)
-        bars.update(tasks[total], completed=done, description=text[:32])
+    def __init__(self, out: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:32}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            console=out,
+            transient=True,
+            disable=not out.is_terminal,
+        )
+        self._tasks: dict[int, TaskID] = {}
+        self._is_terminal = out.is_terminal
+        self.stop = self._bars.stop
+        self._bars.start()
 
+    def report(self, text: str, done: int, total: int) -> None:
+        """Show how far one is."""
+        if not self._is_terminal:
+            if done in (0, total):
+                print(f"  {text}", flush=True)
+            return
+        if total not in self._tasks:
+            self._tasks[total] = self._bars.add_task(text, total=total)
+        self._bars.update(self._tasks[total], completed=done, description=text[:32])
+
+
+@contextmanager
+def _downloads(out: Console, consumer: str) -> Iterator[_Downloads]:
     third = "Lambda's runtime" if consumer == "lambda" else "the KCL"
     out.print(f"AWS, OpenSearch and {third}: fetching what the cache lacks, starting …")
-    if not out.is_terminal:
-        yield lambda text, done, total: print(f"  {text}", flush=True) if done in (0, total) else None
-        return
-    bars.start()
+    downloads = _Downloads(out)
     try:
-        yield report
+        yield downloads
     finally:
-        bars.stop()
+        downloads.stop()
 
 
 def _demo(out: Console, servers: Servers, seconds: float, kind: str, *, keep: bool) -> int:
@@ -105,49 +121,63 @@ def _demo(out: Console, servers: Servers, seconds: float, kind: str, *, keep: bo
     else:
         consumer = KclConsumer(environment, servers)
     try:
-        _watch(out, clients, consumer, stream_arn, seconds)
-        verdict = _verdict(out, clients, consumer, servers, stream_arn)
-        _show(out, clients, servers, verdict)
+        look, records = _watch(out, clients, consumer, stream_arn, seconds)
+        verdict = _verdict(clients, servers, records)
+        _show_examples(out, clients, servers)
         if keep:
-            _keep(out, {**environment, "CDC_MAPPINGS": str(MAPPING)}, servers)
-        return 0 if verdict.is_good else 1
+            _show_commands(out, {**environment, "CDC_MAPPINGS": str(MAPPING)}, servers)
+        letters = clients["s3"].list_objects_v2(Bucket=LETTERS).get("KeyCount", 0)
+        out.print()
+        out.print(counts(replace(look, status=consumer.status())))
+        out.print()
+        out.print(verdict_panel(verdict, letters, look))
+        if keep:
+            _wait_for_ctrl_c(out)
+        return 0 if verdict.is_good and not letters else 1
     finally:
         consumer.stop()
 
 
-def _watch(out: Console, clients: dict[str, Any], consumer: Consumer, stream_arn: str, seconds: float) -> None:
-    """Write, and show what becomes of it."""
+def _watch(
+    out: Console, clients: dict[str, Any], consumer: Consumer, stream_arn: str, seconds: float
+) -> tuple[Look, dict[str, Any]]:
+    """Write, show what becomes of it, and wait until the consumer has settled all that the stream holds.
+
+    Returns the last look while changes were written, and the stream's records.
+    """
     consumer.await_ready()
-    out.print(f"the table [bold]{TABLE}[/bold] is written for {seconds:.0f} s; {consumer.path}")
+    out.print(f"the table [bold]{TABLE}[/bold] is written for {seconds:.0f} s;\n{consumer.path}")
     traffic = Traffic(clients["dynamodb"], seconds)
     differences = Differences(clients["dynamodbstreams"], stream_arn)
     differences.start()
     began = time.monotonic()
     writers = traffic.start()
-    try:
-        with Live(console=out, refresh_per_second=4) as live:
+    with Live(console=out, refresh_per_second=4, transient=True) as live:
+        try:
             shown = 0.0
             while wait(writers, 0.25).not_done:
-                elapsed, status = time.monotonic() - began, consumer.status()
+                look = Look(time.monotonic() - began, traffic.written, consumer.status())
                 if out.is_terminal:
-                    live.update(picture(elapsed, traffic.written, status, differences))
-                elif elapsed - shown > 4:
-                    shown = elapsed
-                    print(line(elapsed, traffic.written, status), flush=True)
+                    live.update(picture(look, differences))
+                elif look.seconds - shown > 4:
+                    shown = look.seconds
+                    print(line(look), flush=True)
                 consumer.check()
-    finally:
-        traffic.stop.set()
-        differences.stop.set()
-    for writer in writers:
-        writer.result()
-    out.print(picture(time.monotonic() - began, traffic.written, consumer.status(), differences))
+        finally:
+            traffic.stop.set()
+            differences.stop.set()
+        for writer in writers:
+            writer.result()
+        last = Look(time.monotonic() - began, traffic.written, consumer.status())
+        records = read_stream(clients["dynamodbstreams"], stream_arn)
+        consumer.await_settled(
+            len(records), _DRAIN_SECONDS, lambda status: live.update(picture(replace(last, status=status), differences))
+        )
+    return last, records
 
 
-def _verdict(out: Console, clients: dict[str, Any], consumer: Consumer, servers: Servers, stream_arn: str) -> Verdict:
-    """Wait until the consumer has settled as many records as the stream holds, and its archive is flushed; judge."""
-    records = read_stream(clients["dynamodbstreams"], stream_arn)
-    out.print(f"the writers have stopped; {len(records)} changes are in the stream; waiting until all are settled …")
-    consumer.await_settled(len(records), _DRAIN_SECONDS)
+def _verdict(clients: dict[str, Any], servers: Servers, records: dict[str, Any]) -> Verdict:
+    """Judge, and wait meanwhile until the archive is flushed."""
     until = time.monotonic() + 30
     while True:
         verdict = judge(
@@ -163,37 +193,54 @@ def _verdict(out: Console, clients: dict[str, Any], consumer: Consumer, servers:
         time.sleep(1)
 
 
-def _show(out: Console, clients: dict[str, Any], servers: Servers, verdict: Verdict) -> None:
-    from urllib.request import urlopen
-
-    query = f"{servers.opensearch.url}/orders/_search?q=status:paid&size=1"
-    with urlopen(query) as answer:  # noqa: S310  (our own server)
+def _show_examples(out: Console, clients: dict[str, Any], servers: Servers) -> None:
+    """A document of the index and a line of the archive, a line of the terminal each."""
+    with urlopen(f"{servers.opensearch.url}/orders/_search?q=status:paid&size=1") as answer:  # noqa: S310  (our own)
         found = json.loads(answer.read())
-    out.print(f"\n[bold]curl '{query}'[/bold]")
-    out.print(f"{found['hits']['total']['value']} paid orders, the first:", found["hits"]["hits"][:1])
-    listing = clients["s3"].list_objects_v2(Bucket=LAKE)["Contents"]
-    import gzip
-
-    body = clients["s3"].get_object(Bucket=LAKE, Key=listing[0]["Key"])["Body"].read()
-    out.print(f"\n[bold]s3://{LAKE}/{listing[0]['Key']}[/bold]")
-    out.print(gzip.decompress(body).split(b"\n")[0].decode()[:600])
-    letters = clients["s3"].list_objects_v2(Bucket=LETTERS).get("KeyCount", 0)
-    good = verdict.is_good and not letters
-    out.print(f"\n[bold {'green' if good else 'red'}]{verdict}; {letters} dead letters[/]")
-    for name in ("missing", "stale", "extra", "not_archived", "archived_otherwise"):
-        for entry in getattr(verdict, name)[:5]:
-            out.print(f"  {name.replace('_', ' ')}: {entry}", markup=False)
+    out.print("\n[bold]A paid order in OpenSearch[/bold], of " + str(found["hits"]["total"]["value"]))
+    for hit in found["hits"]["hits"]:
+        _print_line(out, json.dumps(hit["_source"], ensure_ascii=False))
+    entry = clients["s3"].list_objects_v2(Bucket=LAKE)["Contents"][0]["Key"]
+    body = clients["s3"].get_object(Bucket=LAKE, Key=entry)["Body"].read()
+    change = json.loads(gzip.decompress(body).partition(b"\n")[0])
+    out.print("\n[bold]The first change in the archive[/bold], as DynamoDB exports it")
+    _print_line(
+        out, json.dumps({name: change[name] for name in ("Keys", "NewImage") if name in change}, ensure_ascii=False)
+    )
 
 
-def _keep(out: Console, environment: dict[str, str], servers: Servers) -> None:
-    out.print("\nEverything keeps running until Ctrl-C. In another terminal:")
+def _print_line(out: Console, text: str) -> None:
+    shown = Text(text)
+    shown.truncate(WIDTH, overflow="ellipsis")
+    out.print(shown)
+
+
+def _show_commands(out: Console, environment: dict[str, str], servers: Servers) -> None:
+    out.print("\n[bold]Try it[/bold], in another terminal and in this folder:")
     for name, value in environment.items():
         out.print(f"  export {name}={value}", markup=False, soft_wrap=True)
-    out.print(f"  curl '{servers.opensearch.url}/customers/_search?q=address.city:Zürich&pretty'", soft_wrap=True)
-    out.print(f"  aws dynamodb scan --table-name {TABLE} --max-items 3    # change an item, and search for it")
-    out.print("  .venv/bin/cdc archive cat | tail -1")
-    while True:
-        time.sleep(3600)
+    for command in commands(servers.opensearch.url):
+        out.print(f"  {command}", markup=False, soft_wrap=True)
+
+
+def commands(opensearch_url: str) -> list[str]:
+    """Commands that work where the exported variables are set."""
+    aws = [f"aws dynamodb scan --table-name {TABLE} --max-items 1"] if which("aws") else []
+    return [
+        f"curl '{opensearch_url}/customers/_search?q=address.city:Z%C3%BCrich&size=1&pretty'",
+        f"curl '{opensearch_url}/orders/_search?q=status:paid&size=1&pretty'",
+        *aws,
+        ".venv/bin/cdc archive cat | tail -1",
+        ".venv/bin/cdc archive count",
+        ".venv/bin/cdc dead-letters list",
+    ]
+
+
+def _wait_for_ctrl_c(out: Console) -> None:
+    out.print("Everything keeps running until Ctrl-C.")
+    with suppress(KeyboardInterrupt):  # how it is meant to end
+        while True:
+            time.sleep(3600)
 
 
 if __name__ == "__main__":

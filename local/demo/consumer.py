@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from cdc.testing.simulated.batches import BatchRules
@@ -50,8 +50,8 @@ class Consumer(Protocol):
         """What it has done by now."""
         ...
 
-    def await_settled(self, records: int, timeout_seconds: float) -> None:
-        """Return when so many are.
+    def await_settled(self, records: int, timeout_seconds: float, show: Callable[[Status], None]) -> None:
+        """Return when so many are; show the status meanwhile, and at the end.
 
         Raises:
             ServerFailed: it has ended, or takes longer.
@@ -100,9 +100,15 @@ class KclConsumer:
         """See `Consumer.status`."""
         return Status.read(self._status_file)
 
-    def await_settled(self, records: int, timeout_seconds: float) -> None:
+    def await_settled(self, records: int, timeout_seconds: float, show: Callable[[Status], None]) -> None:
         """See `Consumer.await_settled`."""
-        self._process.wait_until(lambda: self.status().settled >= records, timeout_seconds)
+
+        def settled() -> bool:
+            status = self.status()
+            show(status)
+            return status.settled >= records
+
+        self._process.wait_until(settled, timeout_seconds)
 
     def check(self) -> None:
         """See `Consumer.check`."""
@@ -153,11 +159,12 @@ class LambdaConsumer:
         """What its function says of its sinks in its embedded metrics, and what is acknowledged."""
         return Status(self._mapping.settled, outcomes(self._function.log()))
 
-    def await_settled(self, records: int, timeout_seconds: float) -> None:
+    def await_settled(self, records: int, timeout_seconds: float, show: Callable[[Status], None]) -> None:
         """See `Consumer.await_settled`."""
 
         def settled() -> bool:
             self.check()
+            show(self.status())
             return self._mapping.settled >= records
 
         self._function.process.wait_until(settled, timeout_seconds)

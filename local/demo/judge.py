@@ -42,12 +42,22 @@ class Verdict:
         differing = (self.missing, self.stale, self.extra, self.not_archived, self.archived_otherwise)
         return not any(differing) and self.archived == self.changes
 
-    def __str__(self) -> str:
-        each = "each once" if self.archived == self.changes else f"of {self.changes} in the stream"
+    @property
+    def index(self) -> str:
+        """How the index compares with the table."""
         return (
             f"{self.items_equal} items equal, {len(self.missing)} missing, {len(self.stale)} stale, "
-            f"{len(self.extra)} extra; {self.archived} changes archived, {each}"
+            f"{len(self.extra)} extra"
         )
+
+    @property
+    def archive(self) -> str:
+        """How the archive compares with the stream."""
+        each = "each once" if self.archived == self.changes else f"of {self.changes} in the stream"
+        return f"{self.archived} changes archived, {each}"
+
+    def __str__(self) -> str:
+        return f"{self.index}; {self.archive}"
 
 
 def judge(

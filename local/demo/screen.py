@@ -9,20 +9,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import HEAVY, SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from cdc.records.change import Added, Changed, Removed
 from cdc.records.decoding import change_from_stream_record
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
 
-__all__ = ["Differences", "Status", "picture"]
+    from local.demo.judge import Verdict
 
+__all__ = ["WIDTH", "Differences", "Look", "Status", "console", "counts", "line", "picture", "verdict_panel"]
+
+WIDTH = 80
+"""Columns that everything fits: a terminal's, unless somebody widens it."""
 _SHOWN = 6
+_WORDS = (
+    "superseded: a newer change of the same item in its batch was written instead\n"
+    "skipped: no mapping asks for the change"
+)
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,9 @@ class Differences:
             StreamArn=self.stream_arn, ShardId=shard["ShardId"], ShardIteratorType="LATEST"
         )["ShardIterator"]
         while iterator and not self.stop.wait(1.0):
-            page = self.client.get_records(ShardIterator=iterator, Limit=200)
-            for record in page["Records"][-_SHOWN:]:
+            page = self.client.get_records(ShardIterator=iterator, Limit=1000)
+            modified = [record for record in page["Records"] if record["eventName"] == "MODIFY"]
+            for record in (modified or page["Records"])[-_SHOWN:]:
                 change = change_from_stream_record(dict(record), stream)
                 for path, difference in list(change.differences().items())[:1]:
                     name = ".".join(map(str, path))
@@ -86,28 +97,74 @@ def _shown(difference: Added | Removed | Changed) -> str:
             return f"{before!s:.25} → {after!s:.25}"
 
 
-def picture(seconds: float, written: int, status: Status, differences: Differences) -> Group:
-    """One look at all of it; the lag is in changes."""
-    columns = ("seconds", "written", "applied", "superseded", "skipped", "dead letters", "lag", "changes/s")
-    table = Table(*columns, width=100)
-    table.add_row(
-        f"{seconds:.0f}",
-        str(written),
-        *(str(status.indexed[name]) for name in ("applied", "superseded", "skipped", "rejected")),
-        str(max(0, written - status.settled)),
-        f"{status.settled / seconds:.0f}" if seconds else "",
-    )
-    return Group(table, Panel("\n".join(differences.last) or "…", title="last differences", width=100))
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the demo: for how long changes are written, how many are, and what the consumer has done."""
+
+    seconds: float
+    written: int
+    status: Status
+
+    @property
+    def rate(self) -> float:
+        """Changes written a second."""
+        return self.written / self.seconds if self.seconds else 0.0
+
+    @property
+    def behind(self) -> int:
+        """Records that are written and not settled."""
+        return max(0, self.written - self.status.settled)
 
 
-def line(seconds: float, written: int, status: Status) -> str:
+def picture(look: Look, differences: Differences) -> Group:
+    """What is shown while changes are written, within 80 columns."""
+    shown = Text("\n".join(differences.last) or "…", no_wrap=True, overflow="ellipsis")
+    return Group(counts(look), Panel(shown, title="last differences", width=WIDTH))
+
+
+def counts(look: Look) -> Group:
+    """The table of counts, and what its words mean."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    numbers = {
+        "written": look.written,
+        "changes/s\nwritten": round(look.rate),
+        "applied": look.status.indexed["applied"],
+        "superseded": look.status.indexed["superseded"],
+        "skipped": look.status.indexed["skipped"],
+        "dead\nletters": look.status.indexed["rejected"],
+        "records\nbehind": look.behind,
+    }
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(*map(str, numbers.values()))
+    return Group(table, Text(_WORDS, style="dim"))
+
+
+def line(look: Look) -> str:
     """The same where there is no terminal."""
-    counts = ", ".join(f"{count} {name}" for name, count in sorted(status.indexed.items()))
-    behind = max(0, written - status.settled)
-    return f"{seconds:4.0f} s: {written} written; {counts or f'{status.settled} settled'}; lag {behind} changes"
+    indexed = ", ".join(f"{count} {name}" for name, count in sorted(look.status.indexed.items()))
+    return (
+        f"{look.seconds:4.0f} s: {look.written} written ({look.rate:.0f} changes/s); "
+        f"{indexed or f'{look.status.settled} settled'}; {look.behind} records behind"
+    )
+
+
+def verdict_panel(verdict: Verdict, letters: int, look: Look) -> Panel:
+    """The last thing that is shown, and the most visible."""
+    good = verdict.is_good and not letters
+    text = Text(
+        f"{look.written} changes written in {look.seconds:.0f} s: {look.rate:.0f} changes/s\n"
+        f"{verdict.index}\n{verdict.archive}; {letters} dead letters"
+    )
+    for name in ("missing", "stale", "extra", "not_archived", "archived_otherwise"):
+        for entry in getattr(verdict, name)[:5]:
+            text.append(f"\n  {name.replace('_', ' ')}: {entry}")
+    title = "PASSED: index and archive are equal to the table" if good else "FAILED: not all is equal to the table"
+    style = "bold green" if good else "bold red"
+    return Panel(text, title=title, width=WIDTH, style=style, box=HEAVY, padding=(0, 2))
 
 
 def console() -> Console:
     """Where the demo prints."""
     plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=110)
+    return plain if plain.is_terminal else Console(highlight=False, width=WIDTH)

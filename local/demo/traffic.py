@@ -43,15 +43,20 @@ def make_table(client: DynamoDBClient, name: str = TABLE, view: StreamViewTypeTy
 
 @dataclass
 class Traffic:
-    """Writes for some seconds, from several threads; `written` counts the writes that were answered."""
+    """Writes for some seconds, from several threads; `written` counts the changes whose writes were answered.
+
+    `per_second` bounds the changes of all threads together, so that whoever follows has time of the processor too.
+    """
 
     client: DynamoDBClient
     seconds: float
+    per_second: float = 600.0
     seed: int = 7
     threads: int = 3
     written: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _next: float = 0.0
 
     def start(self) -> list[Future[None]]:
         """Start the writers; a future ends when its writer does, or fails as it did."""
@@ -64,11 +69,10 @@ class Traffic:
 
     def _write(self, chance: random.Random, writer: int, until: float) -> None:
         customers = [f"CUSTOMER#{writer}-{number}" for number in range(12)]
-        for customer in customers:
-            self._put(_profile(chance, customer))
+        self._put(*[_profile(chance, customer) for customer in customers])
         orders: list[tuple[str, str]] = []
         actions: list[Callable[[], None]] = [
-            lambda: self._new_order(chance, chance.choice(customers), orders),
+            lambda: self._new_orders(chance, customers, orders),
             lambda: self._pay(chance, orders),
             lambda: self._burst(chance, orders),
             lambda: self._put(_profile(chance, chance.choice(customers))),
@@ -79,11 +83,20 @@ class Traffic:
         while time.monotonic() < until and not self.stop.is_set():
             chance.choices(actions, weights)[0]()
 
-    def _put(self, item: dict[str, Any]) -> None:
-        self.client.put_item(TableName=TABLE, Item={name: _to_dynamodb(value) for name, value in item.items()})
-        self._count()
+    def _put(self, *items: dict[str, Any]) -> None:
+        """Write items of different keys, 25 at most, in one request."""
+        self._wait_for(len(items))
+        requests: Any = {
+            TABLE: [
+                {"PutRequest": {"Item": {name: _to_dynamodb(value) for name, value in item.items()}}} for item in items
+            ]
+        }
+        while requests:
+            requests = self.client.batch_write_item(RequestItems=requests).get("UnprocessedItems")
+        self._count(len(items))
 
     def _update(self, key: tuple[str, str], expression: str, names: dict[str, str], values: dict[str, Any]) -> None:
+        self._wait_for(1)
         self.client.update_item(
             TableName=TABLE,
             Key=_key(key),
@@ -94,40 +107,28 @@ class Traffic:
         self._count()
 
     def _delete(self, key: tuple[str, str]) -> None:
+        self._wait_for(1)
         self.client.delete_item(TableName=TABLE, Key=_key(key))
         self._count()
 
-    def _count(self) -> None:
+    def _wait_for(self, changes: int) -> None:
+        """Wait until so many changes may be written."""
         with self._lock:
-            self.written += 1
+            begin = max(time.monotonic() - 1, self._next)  # a second's delay is made up for, no more
+            self._next = begin + changes / self.per_second
+        self.stop.wait(max(0.0, begin - time.monotonic()))
 
-    def _new_order(self, chance: random.Random, customer: str, orders: list[tuple[str, str]]) -> None:
-        number = f"{chance.randrange(10**9):09d}"
-        order = (customer, f"ORDER#{number}")
-        self._put(
-            {
-                "pk": order[0],
-                "sk": order[1],
-                "status": "open",
-                "total": Decimal(chance.randrange(10**6)).scaleb(-2),
-                "invoice": Decimal(chance.randrange(10**37, 10**38)),
-                "placed_at": "2026-01-15T09:30:00Z",
-                "gift": chance.random() < 0.3,
-                "note": None if chance.random() < 0.5 else "leave at the door ✉",
-            }
-        )
-        orders.append(order)
-        for line in range(chance.randrange(1, 4)):
-            self._put(
-                {
-                    "pk": customer,
-                    "sk": f"LINE#{number}#{line}",
-                    "status": chance.choice(["draft", "confirmed"]),
-                    "sku": f"A|{chance.randrange(1000)}%",
-                    "quantity": chance.randrange(1, 9),
-                    "weight": Decimal("1E-20") * chance.randrange(1, 100),
-                }
-            )
+    def _count(self, changes: int = 1) -> None:
+        with self._lock:
+            self.written += changes
+
+    def _new_orders(self, chance: random.Random, customers: list[str], orders: list[tuple[str, str]]) -> None:
+        items: list[dict[str, Any]] = []
+        for _ in range(chance.randrange(1, 7)):
+            order = (chance.choice(customers), f"ORDER#{chance.randrange(10**9):09d}")
+            orders.append(order)
+            items += _order(chance, *order)
+        self._put(*items)
 
     def _pay(self, chance: random.Random, orders: list[tuple[str, str]]) -> None:
         if orders:
@@ -161,6 +162,32 @@ class Traffic:
 
 def _key(key: tuple[str, str]) -> dict[str, Any]:
     return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
+
+
+def _order(chance: random.Random, customer: str, key: str) -> list[dict[str, Any]]:
+    """An order and its lines: four items at most."""
+    order = {
+        "pk": customer,
+        "sk": key,
+        "status": "open",
+        "total": Decimal(chance.randrange(10**6)).scaleb(-2),
+        "invoice": Decimal(chance.randrange(10**37, 10**38)),
+        "placed_at": "2026-01-15T09:30:00Z",
+        "gift": chance.random() < 0.3,
+        "note": None if chance.random() < 0.5 else "leave at the door ✉",
+    }
+    lines = [
+        {
+            "pk": customer,
+            "sk": f"LINE#{key.removeprefix('ORDER#')}#{line}",
+            "status": chance.choice(["draft", "confirmed"]),
+            "sku": f"A|{chance.randrange(1000)}%",
+            "quantity": chance.randrange(1, 9),
+            "weight": Decimal("1E-20") * chance.randrange(1, 100),
+        }
+        for line in range(chance.randrange(1, 4))
+    ]
+    return [order, *lines]
 
 
 def _profile(chance: random.Random, customer: str) -> dict[str, Any]:

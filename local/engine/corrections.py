@@ -44,4 +44,4 @@ CORRECTIONS: dict[str, Callable[[], None]] = {
     "races": refuse_races,
     "exports": write_exports,
 }
-"""What each does to the engine, in the order in which they are applied: a later one may wrap an earlier one."""
+"""Corrections of the engine, in the order in which they are applied: a later one may wrap an earlier one."""

@@ -27,10 +27,6 @@ from tests.chaos.world import fresh_world
 
 __all__ = ["main"]
 
-_FRESH_AFTER = 6000
-"""Changes after which the servers are started anew: DynamoDB Local takes 60 writes a second to a new table, instead of
-1,000, once it holds the records of 20,000 changes of others."""
-
 
 def main() -> int:
     """Play the rounds."""
@@ -46,22 +42,21 @@ def main() -> int:
     if options.fault:
         faults = [fault for fault in FAULTS if fault.name == options.fault] * options.rounds
     run = Path(tempfile.mkdtemp(prefix="dynamodb-cdc-chaos-"))
-    out.print(f"{options.rounds} rounds, seed {options.seed}; starting LocalStack and OpenSearch …")
+    out.print(f"{options.rounds} rounds, seed {options.seed}; starting AWS and OpenSearch …")
     results: list[Result] = []
     failures: list[str] = []
     began = time.monotonic()
     try:
         with _progress(out) as bars, ExitStack() as running:
             task = bars.add_task("", total=len(faults))
-            servers, written = None, 0
+            servers = None
             for number, fault in enumerate(faults):
                 bars.update(task, description=fault.name)
-                if servers is None or written > _FRESH_AFTER:
+                if servers is None:
                     running.close()
-                    servers, written = running.enter_context(fresh_world(run / f"from-round-{number + 1}")), 0
+                    servers = running.enter_context(fresh_world(run / f"from-round-{number + 1}"))
                 try:
                     results.append(play(Deployment.make(servers), fault, options.seed + number))
-                    written += results[-1].changes
                     out.print(_line(number, results[-1]), soft_wrap=True)
                 except Failure as failure:
                     failures.append(str(failure))

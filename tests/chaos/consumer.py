@@ -55,7 +55,7 @@ class Deployment:
         return f"{self.name}-leases"
 
     def worker_id(self, worker: str) -> str:
-        """As the KCL knows a worker."""
+        """The worker's id, in the KCL's words."""
         return f"{self.name}-{worker}"
 
     def environment(self, worker: str) -> dict[str, str]:
@@ -126,7 +126,7 @@ class Consumer:
         return self.running.supervisor.wait(PATIENCE_SECONDS)
 
     def kill(self) -> None:
-        """As a crash or the kernel's want of memory would."""
+        """Kill it, like a crash or the kernel's want of memory would."""
         self.running.kill()
 
     def freeze(self) -> None:

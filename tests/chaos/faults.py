@@ -20,12 +20,12 @@ from tests.chaos.load import Load
 __all__ = ["CONSUMER_KILLED", "FAULTS", "HUNDRED_WRITES", "Fault", "Struck", "ask"]
 
 _SIGN = r"(opensearch|archive): attempt \d+|is held"
-"""What a consumer logs when a sink fails."""
+"""The words that a consumer logs when a sink fails."""
 
 
 @dataclass
 class Struck:
-    """What faults strike. `first` runs; `second` does not, unless the fault starts it."""
+    """The processes that faults strike. `first` runs; `second` does not, unless the fault starts it."""
 
     deployment: Deployment
     load: Load

@@ -17,7 +17,7 @@ __all__ = ["Expected", "Verdict", "expected_of", "judge"]
 
 @dataclass(frozen=True)
 class Expected:
-    """What must be found once the writers have stopped: documents by id, changes by sequence number."""
+    """The contents that must be found once the writers have stopped: documents by id, changes by sequence number."""
 
     documents: dict[str, Any]
     changes: dict[str, Any]
@@ -25,7 +25,7 @@ class Expected:
 
 @dataclass
 class Verdict:
-    """What was compared, and what differs."""
+    """The things that were compared, and what differs."""
 
     documents: int
     changes: int
@@ -53,7 +53,7 @@ def expected_of(deployment: Deployment) -> Expected:
     changes: dict[str, Any] = {}
     for stream in deployment.streams:
         records = read_stream(deployment.world.client("dynamodbstreams"), stream)
-        assert not changes.keys() & records.keys(), "DynamoDB Local counts over all streams"
+        assert not changes.keys() & records.keys(), "the engine counts over all streams, so no number comes twice"
         changes |= records
     return Expected(documents, changes)
 

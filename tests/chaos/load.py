@@ -96,7 +96,7 @@ _Request = Callable[[Any, str], Any]
 
 
 def _batches(chance: random.Random) -> Iterator[_Request]:
-    """Puts and deletes of many cold items, and of two hot ones: a single write costs LocalStack as much as a batch."""
+    """Puts and deletes of many cold items, and of two hot ones: a batch costs less than its writes one by one."""
     number = 0
     while True:
         cold = [

@@ -97,7 +97,7 @@ def _settled(consumers: Sequence[Consumer]) -> int:
 
 
 def _await_progress(consumers: Sequence[Consumer]) -> None:
-    """What runs after the fault goes on."""
+    """Wait until the consumer that runs after the fault goes on."""
     wanted = _settled(consumers) + _AFTER
     running = next(consumer for consumer in consumers if consumer.is_running)
     running.until(lambda: _settled(consumers) >= wanted, f"{_AFTER} records after the fault")

@@ -30,7 +30,7 @@ class World:
     run: Path
 
     def environment(self) -> dict[str, str]:
-        """What points consumers at the servers; at S3 through the proxy."""
+        """The variables that point consumers at the servers; at S3 through the proxy."""
         return {
             **self.aws.environment(),
             **self.opensearch.environment(),

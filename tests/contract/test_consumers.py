@@ -1,4 +1,4 @@
-"""What both consumers promise alike: the same changes in, the same documents, archive and dead letters out."""
+"""Both consumers promise the same: equal changes in, equal documents, archive and dead letters out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import orjson
 import pytest
 
 from cdc.archive import read_archive
-from cdc.delivery.dead_lettering import S3DeadLetters
+from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.delivery.shard import Running, ShardConsumer, ShardSettings
 from cdc.errors import ConfigError
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import Mappings
 from cdc.records.change import StreamView
-from cdc.records.sequence import Stream
-from cdc.sinks.opensearch.indices import Targets
+from cdc.records.stream import Stream
 from cdc.testing import (
     SimulatedClock,
     SimulatedEventSourceMapping,
@@ -33,15 +32,16 @@ from cdc.testing import (
     SimulatedWorker,
 )
 from cdc.testing.simulated.batches import BatchRules
-from consumers.aws_lambda.changes import respond
-from consumers.kcl.preparing import Preparing
+from consumers.aws_lambda.changes import ChangesFunction
 from consumers.kcl.sources.kinesis import KinesisStream
 from consumers.kcl.sources.source import KinesisSource, Source, TableSource
 from consumers.kcl.sources.streams import TableFacts
-from consumers.pipelines import Wiring
+from consumers.pipelines import CONSUMER
+from consumers.runtime import Runtime
 from consumers.settings import load_settings
 from local.event_source_mapping import LocalEventSourceMapping
 from local.lambda_here import CHANGES
+from tests.runtimes import simulated_runtime
 
 if TYPE_CHECKING:
     from local.emulator import LambdaFunction
@@ -94,27 +94,22 @@ class Deployment:
         stream = Stream.dynamodb(self.table.stream.arn)
         return TableSource((TableFacts("shop", self.table.keys, (stream,), StreamView.NEW_AND_OLD_IMAGES),))
 
-    def wiring(self) -> Wiring:
-        """What a process is made of."""
-        return Wiring(
-            settings=SETTINGS,
-            mappings=Mappings((parse_mapping(self.mapping, source="shop.yml"),)),
-            functions=None,
-            opensearch=self.server,  # type: ignore[arg-type]
-            targets=Targets(),
-            archive_client=self.s3,  # type: ignore[arg-type]
+    def runtime(self) -> Runtime:
+        """The parts of a process."""
+        return simulated_runtime(
+            SETTINGS,
+            Mappings((parse_mapping(self.mapping, source="shop.yml"),)),
+            self.clock,
+            opensearch=self.server,
+            archive=self.s3,
             dead_letters=S3DeadLetters(self.s3, "letters", at_once=1),  # type: ignore[arg-type]
             items=self.table,
-            clock=self.clock,
-            now=self.clock,
-            sleep=self.clock.sleep,
         )
 
     def by_lambda(self) -> None:
         """Invoke the handler until all is acknowledged."""
-        wiring = self.wiring()
         mapping = SimulatedEventSourceMapping(
-            lambda event, context: respond(event, context, wiring),
+            ChangesFunction(self.runtime()),
             self.sharded,
             self.clock,
             self.chance,
@@ -127,14 +122,14 @@ class Deployment:
     def by_kcl(self) -> None:
         """Run a worker until all is acknowledged, or it failed."""
         kcl = SimulatedKcl(self.sharded, [], self.clock, self.chance, max_batch=7)
-        wiring, source = self.wiring(), self.source
+        runtime, source = self.runtime(), self.source
         running = Running(stop=SimulatedStop(kcl.pause_now), clock=self.clock)
 
         def shard(arn: str, shard_id: str, holds_lease: Callable[[], bool]) -> ShardConsumer:
             return ShardConsumer(
                 shard=shard_id,
                 table=source.name(arn),
-                pipeline=Preparing(wiring.pipeline(kcl.pause_now), wiring.prepare),
+                pipeline=runtime.pipelines.pipeline(CONSUMER, kcl.pause_now),
                 read=source.reader(arn),
                 settings=ShardSettings(flush_seconds=5.0),
                 running=running,
@@ -162,7 +157,7 @@ class Deployment:
 
 
 def stored(s3: Any, archive: str, letters_bucket: str) -> dict[str, Any]:
-    """What is in these buckets of a consumer's."""
+    """The contents of these buckets of a consumer's."""
     archived = read_archive(s3, archive, "cdc", "shop")
     letters = S3DeadLetters(s3, letters_bucket)
     keys = letters.keys()
@@ -262,7 +257,7 @@ def test_a_sink_that_is_down_for_a_while_loses_nothing(kind: str, consumer: str)
     write(whole.table)
     whole.consume(consumer)
     write(deployment.table)
-    deployment.wiring().prepare(
+    deployment.runtime().tables.prepare(
         Stream.kinesis(deployment.kinesis.arn, "shop")
         if "kinesis" in kind
         else Stream.dynamodb(deployment.table.stream.arn),

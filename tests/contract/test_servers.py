@@ -1,4 +1,4 @@
-"""What the sinks rely on in OpenSearch and S3, asked of the simulated ones and of the real ones alike."""
+"""The sinks' needs of OpenSearch and S3, asked of the simulated ones and of the real ones alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestError, TransportError
 
 from cdc.mappings.model import TOMBSTONE_FIELD
-from cdc.sinks.opensearch.tombstones import ALIVE, purge
+from cdc.sinks.opensearch.purge import purge
+from cdc.sinks.opensearch.tombstones import ALIVE
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, SimulatedS3
 
 LARGEST_VERSION = 2**63 - 1
@@ -50,7 +51,7 @@ def line(action: str, index: str, identifier: str, version: int, about: dict[str
 
 
 def answers(client: Any, *operations: bytes) -> list[tuple[int, str]]:
-    """Of each operation the status, with the result or the type of the error."""
+    """The status of each operation, with the result or the type of the error."""
     items = client.bulk(body=b"".join(operations))["items"]
     found = [answer for item in items for answer in item.values()]
     return [(answer["status"], answer.get("result") or answer["error"]["type"]) for answer in found]
@@ -195,7 +196,7 @@ def test_an_alias_hides_tombstones_from_searches_but_not_from_a_get(client: Any,
 def test_tombstones_are_purged_page_by_page_at_the_version_seen(
     client: Any, made: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cdc.sinks.opensearch.tombstones._PAGE", 3)
+    monkeypatch.setattr("cdc.sinks.opensearch.purge._PAGE", 3)
     now = datetime(2026, 1, 3, tzinfo=UTC)
     for hours in range(40):
         died = (now - timedelta(hours=hours)).isoformat()

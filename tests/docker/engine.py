@@ -46,7 +46,7 @@ def docker(*arguments: str, environment: dict[str, str] | None = None, timeout: 
 
 
 def until(happens: Callable[[], Any], seconds: float, otherwise: Callable[[], str] = lambda: "") -> Any:
-    """What `happens` answers once it is true.
+    """The answer of `happens` once it is true.
 
     Raises:
         AssertionError: it does not become true in time; with what `otherwise` says.
@@ -141,7 +141,7 @@ class Composed:
         )
 
     def logs(self, *services: str) -> str:
-        """What they have said."""
+        """The lines that they have printed."""
         return self("logs", "--no-color", "--no-log-prefix", *services)
 
     def containers(self, service: str) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ START_SECONDS = 240
 
 
 def logs_of(container: str) -> str:
-    """What one container has said, on both outputs."""
+    """The lines of one container, on both outputs."""
     done = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True)
     return done.stdout + done.stderr
 

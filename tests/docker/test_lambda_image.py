@@ -62,7 +62,7 @@ def function(image: str, system: Composed, **settings: str) -> Iterator[Invoke]:
 
 
 def answer(port: int, event: Any) -> Any:
-    """What the function answers; awaits its emulator."""
+    """The function's answer; awaits its emulator."""
 
     def answered() -> tuple[Any] | None:
         try:

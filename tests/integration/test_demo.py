@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -37,7 +38,8 @@ def test_the_demo_ends_with_a_good_verdict(tmp_path: Path, consumer: str) -> Non
     with demo(log, "--seconds", "4", "--consumer", consumer) as process:
         assert process.wait(200) == 0, log.read_text()
     text = log.read_text()
-    assert " items equal, 0 missing, 0 stale, 0 extra; " in text
+    assert "PASSED" in text
+    assert " items equal, 0 missing, 0 stale, 0 extra" in text
     assert " changes archived, each once; 0 dead letters" in text
 
 
@@ -59,3 +61,53 @@ def test_an_interrupted_demo_leaves_no_process_behind(
         await_equal(lambda: not any(member.is_running() for member in family))
         assert process.wait(30) != 0
         assert not any(member.is_running() for member in family)
+
+
+def test_the_commands_that_it_prints_can_be_pasted_and_ctrl_c_ends_it_well(tmp_path: Path) -> None:
+    log = tmp_path / "demo.log"
+    with demo(log, "--seconds", "4", "--keep") as process:
+        await_equal(lambda: "until Ctrl-C." in log.read_text(), seconds=200)
+        printed = [text.strip() for text in log.read_text().partition("Try it")[2].splitlines() if text[:2] == "  "]
+        exports = [text for text in printed if text.startswith("export ")]
+        commands = [text for text in printed if text.startswith(("curl ", "aws ", ".venv/bin/cdc "))]
+        assert len(exports) > 5
+        assert len(commands) >= 5
+        said = {command: pasted([*exports, command]) for command in commands}
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 0
+    for command, text in said.items():
+        if command.startswith("curl "):
+            assert json.loads(text)["hits"]["total"]["value"] > 0, command
+    assert said[".venv/bin/cdc archive count"].strip().isdecimal()
+    assert json.loads(said[".venv/bin/cdc archive cat | tail -1"])["Keys"]
+    assert said[".venv/bin/cdc dead-letters list"] == "no dead letters\n"
+    ends = [line for line in log.read_text().splitlines() if line.strip()][-6:]
+    assert "PASSED" in ends[0]
+    assert ends[-1] == "Everything keeps running until Ctrl-C."
+
+
+def pasted(lines: list[str]) -> str:
+    """What a shell prints that is given these lines."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    script = "\n".join(lines).replace(".venv/bin/", "")  # of this environment, wherever it is
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        check=False,
+    )
+    assert done.returncode == 0, (lines[-1], done.stderr)
+    return done.stdout
+
+
+def test_ctrl_c_is_no_error_of_make(tmp_path: Path) -> None:
+    log = tmp_path / "make.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(["make", "demo"], stdout=out, stderr=out, cwd=ROOT, start_new_session=True)
+    await_equal(lambda: "starting …" in log.read_text())
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(30)
+    assert "stopped" in log.read_text()
+    assert "***" not in log.read_text()

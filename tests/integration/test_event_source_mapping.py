@@ -117,7 +117,7 @@ def test_a_stream_that_is_not_there_is_one_clear_error(aws: Any, table: tuple[st
 
 
 GREETER = """
-from consumers.aws_lambda.changes import handler_for
+from consumers.aws_lambda import handler_for
 
 
 def greet(change):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cdc.delivery.dead_lettering import S3DeadLetters
+from cdc.dead_letters.s3 import S3DeadLetters
 from local.aws import endpoint_of
 from tests.integration.standin import standing_in
 from tests.integration.test_whole_way import await_equal, deployment, in_index, in_table, write
@@ -37,7 +37,7 @@ def consumer(deployment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..
 
 
 def trimmed(operation: str, asked: dict[str, Any]) -> tuple[str, str] | None:
-    """What was read last is older than the stream keeps."""
+    """Make the records that were read last older than the stream keeps."""
     if operation == "GetShardIterator" and "SequenceNumber" in asked:
         return "TrimmedDataAccessException", "The operation attempted to read past the oldest stream record in a shard."
     return None
@@ -81,7 +81,7 @@ def test_trimmed_records_stop_the_process_which_says_since_when_and_go_on_only_w
         process.terminate()
         assert process.wait(60) == 0
     (letter,) = letters(aws, bucket)
-    assert (letter.sink, letter.table, letter.stream) == ("gap", table[0], table[1])
+    assert (letter.sink, letter.table, letter.stream) == ("stream", table[0], table[1])
     assert letter.sequence.isdecimal()
 
 
@@ -117,5 +117,5 @@ def test_a_lease_whose_shard_is_gone_stops_the_process_and_is_dropped_only_when_
     deployment["CDC_ON_GAP"] = "continue"
     read_and_stopped(consumer, dynamodb, table[0], opensearch, index, range(20, 30))
     (letter,) = letters(aws, bucket)
-    assert (letter.sink, letter.sequence, letter.record["shard"]) == ("gap", "123", gone)
+    assert (letter.sink, letter.sequence, letter.record["shard"]) == ("stream", "123", gone)
     assert len([item for item in dynamodb.scan(TableName=leases)["Items"] if "streamName" in item]) == 1

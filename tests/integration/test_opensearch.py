@@ -16,14 +16,16 @@ from opensearchpy import OpenSearch
 from cdc import Applied, Change, Deadline, Deferred, Outcome, Rejected, Superseded
 from cdc.delivery.retrying import Retrying
 from cdc.errors import SinkMisconfigured, SinkUnavailable
-from cdc.mappings.compiled import Index, compile_mapping
+from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
+from cdc.mappings.writes import Put
 from cdc.sinks.opensearch.bulk import verdict
-from cdc.sinks.opensearch.client import opensearch_client
-from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.client import OpenSearchOptions, opensearch_client
+from cdc.sinks.opensearch.indices import prepare
+from cdc.sinks.opensearch.refusals import refusal_of
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import change
-from consumers.settings import load_settings
 from local.opensearch import start_opensearch
 from local.servers import Servers
 
@@ -128,7 +130,7 @@ def test_documents_that_can_never_be_stored_are_rejected_alone(
     assert hint in rejected.detail
     assert rejected.document == f"{index}/bad"
     assert rejected.mapping == "shop.yml"
-    assert "yes" not in rejected.cause
+    assert "yes" not in rejected.cause.text
 
 
 def test_a_strict_index_and_a_full_field_limit_reject(opensearch: OpenSearch, index: str) -> None:
@@ -230,14 +232,14 @@ def test_a_change_rejected_by_two_indices_names_both(opensearch: OpenSearch, ind
 
 def test_a_request_that_fails_as_a_whole_rejects_the_guilty_write_alone(opensearch: OpenSearch, index: str) -> None:
     sink = sink_of(opensearch, index)
-    writes = [Index(index, identifier, None, 7, b"{}") for identifier in ("a", "b", "x" * 600, "c")]
+    writes = [Put(index, identifier, None, 7, b"{}") for identifier in ("a", "b", "x" * 600, "c")]
     found = sink._send(writes, Deadline.after(30))
     assert [type(outcome) for outcome in found] == [Applied, Applied, Rejected, Applied]
 
 
 def test_an_unreachable_opensearch_defers_all(index: str, opensearch: OpenSearch) -> None:
     sink = sink_of(opensearch, index)
-    nobody = opensearch_client(load_settings({"CDC_OPENSEARCH_ENDPOINT": "http://127.0.0.1:9"}))
+    nobody = opensearch_client(OpenSearchOptions(endpoint="http://127.0.0.1:9"))
     away = OpenSearchSink(nobody, sink.mapping_of, sink.targets)
     assert [type(outcome) for outcome in outcomes(away, put("a"), put("b"))] == [Deferred, Deferred]
     with pytest.raises(SinkUnavailable, match="CDC_OPENSEARCH_ENDPOINT"):
@@ -247,9 +249,7 @@ def test_an_unreachable_opensearch_defers_all(index: str, opensearch: OpenSearch
 def test_a_target_that_ignores_versions_stops_the_consumer(opensearch: OpenSearch, index: str) -> None:
     sink = sink_of(opensearch, index)
     with pytest.raises(SinkMisconfigured, match="ignores external versions"):
-        sink._verify(
-            [{"index": {"_version": 1, "status": 201}}], [Index(index, "a", None, 7, b"{}")], frozenset({index})
-        )
+        sink._verify([{"index": {"_version": 1, "status": 201}}], [Put(index, "a", None, 7, b"{}")], frozenset({index}))
 
 
 def test_requests_are_cut_by_count_and_bytes(opensearch: OpenSearch, index: str) -> None:
@@ -264,7 +264,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSearch]:
     settings = "thread_pool.write.size: 1\nthread_pool.write.queue_size: 1\nhttp.max_content_length: 20kb"
     folder: Path = tmp_path_factory.mktemp("small")
     server = start_opensearch(folder, lambda *_: None, extra_settings=settings)
-    yield opensearch_client(load_settings({"CDC_OPENSEARCH_ENDPOINT": server.url}))
+    yield opensearch_client(OpenSearchOptions(endpoint=server.url))
     server.stop()
 
 
@@ -274,7 +274,7 @@ def test_a_request_too_large_is_halved_and_a_document_too_large_rejected(small: 
     found = outcomes(sink, *changes, put("huge", text="x" * 30_000))
     assert found[:40] == [Applied()] * 40
     assert isinstance(found[40], Rejected)
-    assert "413" in found[40].cause
+    assert "413" in found[40].cause.text
 
 
 def test_a_full_write_queue_defers_items_and_loses_none(small: OpenSearch, index: str) -> None:
@@ -307,3 +307,18 @@ def test_a_full_write_queue_defers_items_and_loses_none(small: OpenSearch, index
 )
 def test_answers_that_one_server_cannot_be_provoked_to(item: dict[str, Any], kind: type[Outcome]) -> None:
     assert isinstance(verdict(item), kind)
+
+
+def test_the_field_that_is_refused_is_told_from_opensearchs_own_sentence(opensearch: OpenSearch, index: str) -> None:
+    fields = {"address": {"properties": {"city": {"type": "keyword"}}}, "age": {"type": "long"}, "on": {"type": "date"}}
+    sink = sink_of(opensearch, index, {"mappings": {"properties": fields}})
+    found = outcomes(
+        sink, put("a", address="x"), put("b", age="x"), put("c", on="x"), put("d", age={"a": 1}), put("e", new=[{}, 1])
+    )
+    assert [str(refusal_of(outcome.detail)) if isinstance(outcome, Rejected) else outcome for outcome in found] == [
+        "field address: an object in the index, a plain value in the item",
+        "field age: the item's value is no long",
+        "field on: the item's value is no date",
+        "field age: the item's value is no long",
+        "field new: objects and plain values meet",
+    ]

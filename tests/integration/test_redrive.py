@@ -18,13 +18,13 @@ from cdc import Deadline, Superseded
 from cdc.archive import read_archive
 from cdc.dead_letters.letter import DeadLetter
 from cdc.dead_letters.query import Selection, selected
-from cdc.dead_letters.redrive import Kept, Redriven, Redriver
-from cdc.item_reader import Items
+from cdc.dead_letters.redrive import Redriven, Redriver, StillDead
+from cdc.item_reader import ItemReader as Items
 from cdc.records.attributes import RawItem
 from consumers.aws_lambda import changes as aws_lambda
 from consumers.aws_lambda import redrive as redrive_handler
-from consumers.failure_records import redriver
-from consumers.pipelines import wire
+from consumers.redriving import make_redriver
+from consumers.runtime import open_runtime
 from consumers.settings import load_settings
 from tests.integration.test_whole_way import in_stream, lambda_record
 
@@ -52,9 +52,9 @@ class Deployment:
     delivered: int = 0
 
     def restart(self) -> None:
-        """As if newly deployed."""
-        aws_lambda._wiring.cache_clear()
-        redrive_handler._queue.cache_clear()
+        """Start again, newly deployed."""
+        aws_lambda._by_mappings.cache_clear()
+        redrive_handler._by_mappings.cache_clear()
 
     def map_number(self, kind: str) -> None:
         """Make the index anew, with the attribute `n` as this type."""
@@ -75,7 +75,7 @@ class Deployment:
         return [lambda_record(record, self.arn) for record in in_stream(self.aws("dynamodbstreams"), self.arn)]
 
     def deliver(self) -> None:
-        """What has not been delivered yet goes to the handler, which settles all of it."""
+        """Give the handler what has not been delivered yet; it settles all of it."""
         records = self.records()[self.delivered :]
         self.delivered += len(records)
         assert aws_lambda.handler({"Records": records}, Context()) == {"batchItemFailures": []}
@@ -84,7 +84,7 @@ class Deployment:
         return list(selected(self.redriver().letters, Selection()))
 
     def redriver(self) -> Redriver:
-        return redriver(wire(load_settings(os.environ)))
+        return make_redriver(open_runtime(load_settings(os.environ)))
 
     def redrive(self, **replaced: Any) -> list[Any]:
         keys = [key for key, _ in self.letters()]
@@ -152,10 +152,10 @@ def test_a_rejected_change_is_announced_and_redriven_by_the_queue_once_its_cause
     (message,) = deployment.messages()
     body = json.loads(message["body"])
     assert body["key"] == f"dead-letters/{key}"
-    failed = aws_lambda.redrive_handler({"Records": [message]}, Context())
+    failed = redrive_handler.redrive_handler({"Records": [message]}, Context())
     assert failed == {"batchItemFailures": [{"itemIdentifier": message["messageId"]}]}
     deployment.map_number("keyword")
-    assert aws_lambda.redrive_handler({"Records": [message]}, Context()) == {"batchItemFailures": []}
+    assert redrive_handler.redrive_handler({"Records": [message]}, Context()) == {"batchItemFailures": []}
     assert deployment.indexed() == deployment.tabled() == {"a|x": "text"}
     assert deployment.letters() == []
 
@@ -242,7 +242,7 @@ def test_a_letter_of_another_account_is_not_redriven_from_the_table_here(deploym
 
     redriving.letters.keep(with_fields(letter, stream=":".join(other)))
     ((_, result),) = redriving.redrive([key], Deadline.after(10))
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert deployment.indexed() == {}
 
 
@@ -301,7 +301,7 @@ def test_a_range_that_lambda_gave_up_on_is_read_back_archived_and_written(deploy
     assert len(ids) == 1
     body = json.dumps(range_of(records[2:9], deployment.arn, ids[0]))
     event = {"Records": [{"messageId": "m", "body": body}]}
-    assert aws_lambda.redrive_handler(event, Context()) == {"batchItemFailures": []}
+    assert redrive_handler.redrive_handler(event, Context()) == {"batchItemFailures": []}
     archived = list(read_archive(deployment.aws("s3"), deployment.bucket, "cdc", deployment.table))
     assert [one.sequence for one in archived] == [record["dynamodb"]["SequenceNumber"] for record in records[2:9]]
     assert [one.document["NewImage"] for one in archived] == [record["dynamodb"]["NewImage"] for record in records[2:9]]
@@ -316,7 +316,7 @@ def test_records_that_are_gone_are_kept_as_a_range(deployment: Deployment, caplo
     gone = deployment.arn.rpartition("/")[0] + "/2020-01-01T00:00:00.000"
     body = range_of(deployment.records(), gone, "shardId-00000000000000000000-00000000")
     event = {"Records": [{"messageId": "m", "body": json.dumps({"Type": "Notification", "Message": json.dumps(body)})}]}
-    assert aws_lambda.redrive_handler(event, Context()) == {"batchItemFailures": []}
+    assert redrive_handler.redrive_handler(event, Context()) == {"batchItemFailures": []}
     ((_, letter),) = deployment.letters()
     assert (letter.sink, letter.reason, letter.record) == ("stream", "records_gone", body["DDBStreamBatchInfo"])
     assert "are gone from" in caplog.text

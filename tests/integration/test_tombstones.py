@@ -12,10 +12,12 @@ from cdc.errors import ConfigError, SinkMisconfigured, SinkUnavailable
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import TOMBSTONE_FIELD
-from cdc.records.sequence import Stream
-from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.records.stream import Stream
+from cdc.sinks.opensearch.indices import prepare
+from cdc.sinks.opensearch.purge import purge
 from cdc.sinks.opensearch.sink import OpenSearchSink
-from cdc.sinks.opensearch.tombstones import ALIVE, purge
+from cdc.sinks.opensearch.targets import Targets
+from cdc.sinks.opensearch.tombstones import ALIVE
 from cdc.testing import STREAM_ARN, change
 
 STREAM = Stream.dynamodb(STREAM_ARN)

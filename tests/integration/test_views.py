@@ -38,7 +38,7 @@ def deliver(
     """Delivers the whole stream to the handler, in batches."""
     for name, value in deployment.items():
         monkeypatch.setenv(name, value)
-    aws_lambda._wiring.cache_clear()
+    aws_lambda._by_mappings.cache_clear()
 
     def all_of_it() -> None:
         records = [lambda_record(record, table[1]) for record in in_stream(aws("dynamodbstreams"), table[1])]

@@ -142,7 +142,7 @@ def test_the_handler_writes_what_a_stream_delivers(
 ) -> None:
     for name, value in deployment.items():
         monkeypatch.setenv(name, value)
-    aws_lambda._wiring.cache_clear()
+    aws_lambda._by_mappings.cache_clear()
     dynamodb, s3 = aws("dynamodb"), aws("s3")
     write(dynamodb, table[0], range(60))
     event = {"Records": [lambda_record(record, table[1]) for record in in_stream(aws("dynamodbstreams"), table[1])]}
@@ -165,7 +165,7 @@ def test_the_handler_acknowledges_nothing_while_opensearch_is_down(
 ) -> None:
     for name, value in {**deployment, "CDC_DEADLINE_MARGIN_SECONDS": "49", "CDC_AWS_TIMEOUT_SECONDS": "3"}.items():
         monkeypatch.setenv(name, value)
-    aws_lambda._wiring.cache_clear()
+    aws_lambda._by_mappings.cache_clear()
     from cdc.testing import stream_record
 
     first, second = (
@@ -181,7 +181,7 @@ def test_the_handler_acknowledges_nothing_while_opensearch_is_down(
 
 
 def lambda_record(record: dict[str, Any], arn: str) -> dict[str, Any]:
-    """As Lambda delivers a record of GetRecords: JSON, binary as base64, the time in epoch seconds."""
+    """A record of GetRecords as Lambda delivers it: JSON, binary as base64, the time in epoch seconds."""
     from base64 import b64encode
 
     def encoded(value: Any) -> Any:

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc.archive import Segment, line_of, unite
+from cdc.causes import Cause
 from cdc.deadline import Deadline
 from cdc.delivery.pipeline import Pipeline
-from cdc.mappings.compiled import Delete, Index, Write
+from cdc.mappings.writes import Delete, Put, Write
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Superseded, leading_settled, settled
 from cdc.sinks.opensearch.sink import coalesce
 from cdc.testing import ScriptedSink, change
@@ -19,7 +20,7 @@ from tests import strategies
 writes = st.lists(
     st.builds(
         lambda document, version, kind: (
-            Index("orders", document, None, version, b"{}") if kind else Delete("orders", document, None, version)
+            Put("orders", document, None, version, b"{}") if kind else Delete("orders", document, None, version)
         ),
         st.sampled_from("ab"),
         st.integers(1, 4),
@@ -40,8 +41,8 @@ class Server:
         return [self._apply(write) for write in sent]
 
     def _apply(self, write: Write) -> Outcome:
-        if isinstance(write, Index) and write.version in self.refused:
-            return Rejected("refused")
+        if isinstance(write, Put) and write.version in self.refused:
+            return Rejected(Cause("refused"))
         if write.id in self.state and self.state[write.id][0] > write.version:
             return Superseded()
         self.state[write.id] = (write.version, write)
@@ -59,8 +60,8 @@ def test_coalescing_never_changes_the_final_state(sent: list[Write], refused: fr
 
 @given(writes)
 def test_all_writes_to_a_deferred_document_are_deferred(sent: list[Write]) -> None:
-    found = coalesce(sent, lambda some: [Deferred("busy")] * len(some))
-    assert found == [Deferred("busy")] * len(sent)
+    found = coalesce(sent, lambda some: [Deferred(Cause("busy"))] * len(some))
+    assert found == [Deferred(Cause("busy"))] * len(sent)
 
 
 @given(st.lists(st.integers(1, 20), max_size=12), st.randoms())

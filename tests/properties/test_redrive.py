@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cdc import Applied, Change, Deadline, Operation, Outcome, Superseded
-from cdc.dead_letters.latest_state import PresentState
+from cdc.dead_letters.latest_state import WriteLatestState
 from cdc.outcome import settled
 from cdc.records.attributes import RawItem, encode_item
-from cdc.records.sequence import keys_digest
+from cdc.records.identity import keys_digest
 from cdc.testing import change
 
 Step = tuple[str, int, int]
@@ -82,7 +82,7 @@ class World:
         return Applied()
 
     def redrive(self, letter: Change) -> None:
-        sink = PresentState(self, self, lambda _stream: None)
+        sink = WriteLatestState(self, self, lambda _stream: None)
         (outcome,) = sink.write([letter], Deadline.after(60))
         if settled(outcome):
             self.letters.remove(letter)
@@ -107,7 +107,7 @@ class World:
 
 
 def finished(world: World) -> World:
-    """What is left of the stream is delivered, and every letter redriven."""
+    """Deliver the rest of the stream, and redrive every letter."""
     while world.delivered < len(world.stream) or world.letters:
         world.do(("deliver", 0, 0))
         if world.letters:

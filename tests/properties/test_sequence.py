@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc.mappings.compiled import document_id
-from cdc.records.sequence import version_at, version_before_stream, version_in_stream
+from cdc.mappings.document_id import document_id
+from cdc.records.versions import version_at, version_before_stream, version_in_stream
 
 minutes = st.integers(0, 2**24 - 1)
 sequences = st.integers(0, 10**40 - 1) | st.builds(

@@ -23,7 +23,7 @@ from tests.simulation.search import WITHIN, Found, first_seed_that_finds
 __all__ = ["main"]
 
 _WIDTH = 160
-"""Of the table where there is no terminal: what is piped on is read by people too."""
+"""The width of the table where there is no terminal: people read what is piped on, too."""
 
 
 def main() -> int:

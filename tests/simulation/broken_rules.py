@@ -12,11 +12,13 @@ import pytest
 
 from cdc import archive
 from cdc.archive import Segment
+from cdc.causes import Cause
 from cdc.dead_letters import latest_state as present
+from cdc.dead_letters import letter
 from cdc.deadline import Deadline
 from cdc.delivery import age_limit, pipeline, shard
 from cdc.delivery import dead_lettering as dead_letters
-from cdc.mappings.compiled import Write
+from cdc.mappings.writes import Write
 from cdc.outcome import Applied, Deferred, Outcome, Progress, Rejected, Superseded, leading_settled
 from cdc.records import change
 from cdc.records.change import Change
@@ -24,7 +26,7 @@ from cdc.records.decoding import Record
 from cdc.sinks import archive_s3 as s3
 from cdc.sinks.opensearch import bulk
 from cdc.sinks.opensearch import sink as opensearch
-from cdc.sinks.opensearch.indices import Targets
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing.simulated import batches, kcl
 from cdc.testing.simulated.leases import SimulatedLease
 
@@ -178,13 +180,13 @@ def a_lost_lease_goes_unnoticed_while_deferred(patch: pytest.MonkeyPatch) -> Non
 
 
 def a_redrive_writes_the_letters_own_image(patch: pytest.MonkeyPatch) -> None:
-    def write(self: present.PresentState, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+    def write(self: present.WriteLatestState, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         if all(one.raw_after is not None or one.operation is change.Operation.REMOVE for one in changes):
             return self.sink.write(changes, deadline)
         return honest(self, changes, deadline)
 
-    honest = present.PresentState.write
-    patch.setattr(present.PresentState, "write", write)
+    honest = present.WriteLatestState.write
+    patch.setattr(present.WriteLatestState, "write", write)
 
 
 def a_redrive_does_not_look_twice(patch: pytest.MonkeyPatch) -> None:
@@ -204,13 +206,13 @@ def the_archive_leaves_images_out(patch: pytest.MonkeyPatch) -> None:
 
 def good_changes_are_spilled_at_once(patch: pytest.MonkeyPatch) -> None:
     def limited(self: age_limit.AgeLimit, _change: Change, _identity: str, outcome: Deferred) -> Outcome:
-        return Rejected(f"{age_limit.DEFERRED_TOO_LONG}: {outcome.cause}")
+        return Rejected(Cause(f"{age_limit.DEFERRED_TOO_LONG}: {outcome.cause}"))
 
     patch.setattr(age_limit.AgeLimit, "_limited", limited)
 
 
 def letters_hold_the_keys_only(patch: pytest.MonkeyPatch) -> None:
-    honest = dead_letters.letter_of
+    honest = letter.letter_of
 
     def letter_of(record: Record, rejected: Rejected, *others: Any) -> Any:
         letter = honest(record, rejected, *others)

@@ -37,7 +37,7 @@ _WEIGHTS = {
     "backlog": 0.04,
 }
 _WITHOUT_TABLE_READS = frozenset({"new table"})
-"""What can't be told from the stream alone where images are read back from the table."""
+"""Events that can't be told from the stream alone where images are read back from the table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,14 +45,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def command(seed: int, places: Sequence[int] | None = None) -> str:
-    """What repeats a seed's run, or that of some of its plan's events."""
+    """The command that repeats a seed's run, or that of some of its plan's events."""
     events = "" if places is None else f" --events {','.join(map(str, places)) or 'none'}"
     return f"python -m tests.simulation.runner --seed {seed}{events}"
 
 
 @dataclass
 class Figures:
-    """What was tried, and what came of it."""
+    """The seeds that were tried, and what came of them."""
 
     first: int
     seeds: int = 0
@@ -63,7 +63,7 @@ class Figures:
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[Trial] = field(default_factory=list)
     smallest: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """Of the first failures: the places of the events that are enough."""
+    """The places of the events that are enough, for the first failures."""
     seconds: float = 0.0
 
     def add(self, trial: Trial) -> None:
@@ -263,7 +263,7 @@ def _progress(out: Console) -> Progress:
 
 
 def _say(out: Console, text: str, style: str | None = None) -> None:
-    """As it is, on one line: what is in it is no markup, and what is piped on is not cut."""
+    """Print a text unchanged, on one line: what is in it is no markup, and what is piped on is not cut."""
     out.print(text, style=style, markup=False, soft_wrap=True)
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import orjson
 
-from cdc.dead_letters.redrive import Kept, Result
+from cdc.dead_letters.redrive import Result, StillDead
 from cdc.deadline import Deadline
-from cdc.item_reader import Items
+from cdc.item_reader import ItemReader as Items
 from cdc.records.attributes import RawItem
 from cdc.records.change import Change
 from cdc.records.decoding import changes_from_lambda
@@ -33,7 +33,7 @@ _LATE_SECONDS = 200.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a plan: nothing in `violations` if the promise was kept."""
+    """The end of a plan: nothing in `violations` if the promise was kept."""
 
     plan: Plan
     violations: tuple[str, ...]
@@ -90,7 +90,7 @@ class _Run:
         return Report(self.plan, tuple(checker.violations), counts)
 
     def _redrive(self, kept: Sequence[RawItem]) -> None:
-        """What refused documents is mended, and all that was kept is redriven: nothing may be missing then."""
+        """Mend what refused documents, and redrive all that was kept: nothing may be missing then."""
         world, checker = self.world, self.world.checker
         world.server.rejects = None
         if not world.on_failure and not checker.letters:
@@ -117,9 +117,9 @@ class _Run:
 
     def _until_done(self, redrive: Callable[[], list[Result]]) -> None:
         """An item that changes all the time is told to be tried again later."""
-        kept: list[Kept] = []
+        kept: list[StillDead] = []
         for _ in range(_REDRIVES):
-            kept = [result for result in redrive() if isinstance(result, Kept)]
+            kept = [result for result in redrive() if isinstance(result, StillDead)]
             if not kept:
                 return
         self.world.checker.violated(f"a redrive did not succeed: {kept[0].reason}")
@@ -148,7 +148,7 @@ class _Run:
         )
 
     def _given_up(self) -> list[Change]:
-        """What Lambda has sent to its on-failure destination."""
+        """The batches that Lambda has sent to its on-failure destination."""
         return [
             change
             for record in self.world.on_failure

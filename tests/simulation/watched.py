@@ -1,4 +1,4 @@
-"""What stands between the product and the simulated servers, and looks: clients, pipelines, shards."""
+"""Watches between the product and the simulated servers: clients, pipelines, shards."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ class WatchedPipeline:
     caller: Caller
 
     def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
-        """As the pipeline's."""
+        """Write through the pipeline."""
         if not deadline.expired:
             self.checker.tried((record for record in records if isinstance(record, Change)), "KCL")
         return self._called(lambda: self.pipeline.write(records, deadline))
 
     def flush(self, deadline: Deadline) -> None:
-        """As the pipeline's."""
+        """Flush the pipeline."""
         self._called(lambda: self.pipeline.flush(deadline))
 
     def close(self) -> None:
-        """As the pipeline's."""
+        """Close the pipeline."""
         self.pipeline.close()
 
     def _called(self, act: Callable[[], _T]) -> _T:

@@ -10,15 +10,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cdc.dead_letters.redrive import Redriver
-from cdc.delivery.dead_lettering import S3DeadLetters
+from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.delivery.shard import Payload, Running, ShardConsumer, ShardSettings
 from cdc.errors import ConfigError, SinkError, SinkUnavailable
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import Mappings
 from cdc.records.change import Change
 from cdc.records.decoding import Record, read_adapter, read_lambda
-from cdc.records.sequence import Stream
-from cdc.sinks.opensearch.indices import Targets
+from cdc.records.stream import Stream
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.faults import Faults, Killed
 from cdc.testing.simulated.event_source_mapping import SimulatedEventSourceMapping
@@ -29,10 +28,12 @@ from cdc.testing.simulated.leases import SimulatedStop, SimulatedWorker
 from cdc.testing.simulated.opensearch import SimulatedOpenSearch
 from cdc.testing.simulated.s3 import SimulatedS3
 from cdc.testing.simulated.table import SimulatedTable
-from consumers.aws_lambda.changes import respond
-from consumers.failure_records import redriver
-from consumers.pipelines import Wiring
+from consumers.aws_lambda.changes import ChangesFunction
+from consumers.pipelines import CONSUMER
+from consumers.redriving import make_redriver
+from consumers.runtime import Runtime
 from consumers.settings import load_settings
+from tests.runtimes import simulated_runtime
 from tests.simulation.checker import ARCHIVE, INDICES, LETTERS, POISON, Checker
 from tests.simulation.plan import Plan
 from tests.simulation.watched import Caller, CheckedShard, WatchedClient, WatchedPipeline
@@ -71,7 +72,7 @@ class World:
             }
         )
         self._callers: list[Caller] = []
-        self._container: Wiring | None = None
+        self._container: tuple[Runtime, ChangesFunction] | None = None
         self._runnings: dict[str, Running] = {}
         self._workers = 0
         self.kinesis: SimulatedKinesis | None = None
@@ -79,7 +80,7 @@ class World:
         self.mapping: SimulatedEventSourceMapping | None = None
         self.on_failure: list[dict[str, Any]] = []
         self._join()
-        self.undisturbed(lambda: self._prepared(self.wiring(), Stream.dynamodb(self.table.stream.arn)))
+        self.undisturbed(lambda: self._prepared(self.runtime(), Stream.dynamodb(self.table.stream.arn)))
         self.server.faults = self.s3.faults = self.faults
 
     def _join(self) -> None:
@@ -116,20 +117,16 @@ class World:
 
     # --- processes
 
-    def wiring(self) -> Wiring:
-        """What a new process is made of."""
-        return Wiring(
-            settings=self.settings,
-            mappings=self.mappings,
-            functions=None,
-            opensearch=WatchedClient(self.server, self._asked),  # type: ignore[arg-type]
-            targets=Targets(),
-            archive_client=WatchedClient(self.s3, self._asked),  # type: ignore[arg-type]
+    def runtime(self) -> Runtime:
+        """The parts of a new process."""
+        return simulated_runtime(
+            self.settings,
+            self.mappings,
+            self.clock,
+            opensearch=WatchedClient(self.server, self._asked),
+            archive=WatchedClient(self.s3, self._asked),
             dead_letters=S3DeadLetters(WatchedClient(self.s3, self._asked), LETTERS, at_once=1),  # type: ignore[arg-type]
             items=self.table,
-            clock=self.clock,
-            now=self.clock,
-            sleep=self.clock.sleep,
         )
 
     def new_worker(self, worker_id: str = "") -> None:
@@ -138,17 +135,17 @@ class World:
             return
         self._workers += 1
         name = worker_id or f"worker-{self._workers}"
-        wiring = self.wiring()
+        runtime = self.runtime()
         running = self._runnings[name] = Running(stop=SimulatedStop(self.kcl.pause_now))
-        self.kcl.start(SimulatedWorker(name, partial(self._shard, wiring, running)))
+        self.kcl.start(SimulatedWorker(name, partial(self._shard, runtime, running)))
 
     def _shard(
-        self, wiring: Wiring, running: Running, stream_arn: str, shard_id: str, holds_lease: Callable[[], bool]
+        self, runtime: Runtime, running: Running, stream_arn: str, shard_id: str, holds_lease: Callable[[], bool]
     ) -> CheckedShard:
         if self.kcl is None:
             raise AssertionError("a shard is read by the KCL")
         stream = Stream.dynamodb(stream_arn)
-        self.undisturbed(lambda: self._prepared(wiring, stream))
+        self.undisturbed(lambda: self._prepared(runtime, stream))
 
         def read(payload: Payload) -> Record:
             return read_adapter(payload.data, stream)
@@ -157,7 +154,7 @@ class World:
             shard=shard_id,
             table=stream.table,
             pipeline=WatchedPipeline(
-                wiring.pipeline(self.kcl.pause_now, age_limited=True),
+                runtime.pipelines.pipeline(CONSUMER, self.kcl.pause_now),
                 self.checker,
                 self._callers,
                 Caller(True, holds_lease),
@@ -171,7 +168,7 @@ class World:
         )
         return CheckedShard(consumer, read, self.checker)
 
-    def _prepared(self, wiring: Wiring, stream: Stream) -> None:
+    def _prepared(self, runtime: Runtime, stream: Stream) -> None:
         """Start a process; what would keep it from starting is mended before: that is not what is looked at here."""
         self._await_server()
         for index in INDICES:
@@ -179,7 +176,7 @@ class World:
                 self.show_alias(index)
         for _ in range(_STARTS):
             try:
-                wiring.prepare(stream, self.table.keys)
+                runtime.tables.prepare(stream, self.table.keys)
             except SinkUnavailable:
                 self.clock.sleep(30.0)  # its service starts it again
             except (ConfigError, SinkError) as error:
@@ -195,15 +192,16 @@ class World:
 
     def _invoke(self, event: dict[str, Any], context: SimulatedContext) -> dict[str, Any]:
         if self._container is None:
-            self._container = self.wiring()
-        wiring = self._container
+            runtime = self.runtime()
+            self._container = runtime, ChangesFunction(runtime)
+        runtime, function = self._container
         records = [record for record in read_lambda(event) if isinstance(record, Change)]
         for record in records:
-            self.undisturbed(partial(self._prepared, wiring, record.stream))
+            self.undisturbed(partial(self._prepared, runtime, record.stream))
         self.checker.tried(records, "Lambda")
         self._callers.append(Caller(False, lambda: True))
         try:
-            answer = respond(event, context, wiring)
+            answer = function(event, context)
         except Killed:
             self._container = None
             raise
@@ -279,12 +277,12 @@ class World:
 
     @property
     def disturbances(self) -> Mapping[str, int]:
-        """What happened to processes, and to requests."""
+        """The faults that processes and requests have met."""
         return {**self.faults.counts, **self._disturb.counts}
 
     def redriver(self) -> Redriver:
-        """What redrives this deployment's letters."""
-        return replace(redriver(self.wiring()), reach=lambda _stream: None, sleep=self.clock.sleep)
+        """The redriver of this deployment's letters."""
+        return replace(make_redriver(self.runtime()), check=lambda _stream: None, sleep=self.clock.sleep)
 
     def calm(self) -> None:
         """No more faults; what stands in the way is taken away in time."""

@@ -73,7 +73,7 @@ def functions() -> dict[str, dict[str, Any]]:
 
 
 def conditions_of(value: Any) -> Iterator[Any]:
-    """What stands in a list, or alone, whatever a condition chooses."""
+    """The members of a list, or the one that stands alone, whatever a condition chooses."""
     if isinstance(value, list):
         for one in value:
             yield from conditions_of(one)

@@ -1,13 +1,16 @@
-"""What the benchmarks' figures mean. The figures themselves are no test's business."""
+"""The benchmarks' figures mean what they say. The figures themselves are no test's business."""
 
 from __future__ import annotations
 
+import boto3
 import pytest
 
 from benchmarks.growth import slope
+from benchmarks.orders import record
 from benchmarks.outputs import agree
 from benchmarks.results import Goal, Spread
 from benchmarks.side_by_side import Series, Turn, side_by_side
+from benchmarks.streams_server import serving
 
 
 def test_the_slope_is_the_exponent() -> None:
@@ -46,3 +49,37 @@ def test_every_contender_has_as_many_turns() -> None:
 @pytest.mark.parametrize("shape", ["flat", "order", "large", "wide"])
 def test_contenders_make_the_documents_that_we_make(shape: str) -> None:
     assert agree(shape)
+
+
+def test_each_full_stream_tells_of_every_order_once() -> None:
+    arns = [
+        f"arn:aws:dynamodb:us-east-1:000000000000:table/{name}/stream/2026-01-01T00:00:00.000"
+        for name in ("one", "two")
+    ]
+    with serving(arns, 1_200) as url:
+        client = boto3.client(
+            "dynamodbstreams",
+            endpoint_url=url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        assert [stream["StreamArn"] for stream in client.list_streams()["Streams"]] == arns
+        (listed,) = client.list_streams(TableName="two")["Streams"]
+        (shard,) = client.describe_stream(StreamArn=listed["StreamArn"])["StreamDescription"]["Shards"]
+
+        def numbers(**position: str) -> list[str]:
+            found: list[str] = []
+            given = client.get_shard_iterator(StreamArn=arns[1], ShardId=shard["ShardId"], **position)  # type: ignore[arg-type]
+            iterator = given["ShardIterator"]
+            while (page := client.get_records(ShardIterator=iterator))["Records"]:
+                assert len(page["Records"]) <= 1000
+                found += [one["dynamodb"]["SequenceNumber"] for one in page["Records"]]
+                iterator = page["NextShardIterator"]
+            return found
+
+        expected = [record(number)["dynamodb"]["SequenceNumber"] for number in range(1_200)]
+        assert numbers(ShardIteratorType="TRIM_HORIZON") == expected == sorted(expected, key=int)
+        assert numbers(ShardIteratorType="AFTER_SEQUENCE_NUMBER", SequenceNumber=expected[7]) == expected[8:]
+        assert numbers(ShardIteratorType="AT_SEQUENCE_NUMBER", SequenceNumber=expected[7]) == expected[7:]
+        assert numbers(ShardIteratorType="LATEST") == []

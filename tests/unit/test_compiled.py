@@ -1,4 +1,4 @@
-"""What is compiled is the same source: nothing of it may need what machine code does not have."""
+"""Compiled modules have the same source: nothing of it may need what machine code does not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `cdc cost` prints is the sum that anybody can do by hand."""
+"""What `python -m local.lambda_cost` prints is the sum that anybody can do by hand."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from consumers.cli.main import app
-from local.lambda_cost import ARCHITECTURES, Batches, Prices, cost_of
+from local.lambda_cost import ARCHITECTURES, Batches, Prices, app, cost_of
 
 
 def printed(*arguments: str) -> str:
-    result = CliRunner().invoke(app, ["cost", *arguments], catch_exceptions=False)
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -56,6 +55,6 @@ def test_a_person_sees_each_part_and_the_sum() -> None:
 
 
 def test_a_batch_that_cannot_be_is_refused() -> None:
-    result = CliRunner().invoke(app, ["cost", "--duration-ms", "180", "--batch", "0"])
+    result = CliRunner().invoke(app, ["--duration-ms", "180", "--batch", "0"])
     assert result.exit_code == 2
     assert "--batch" in result.output

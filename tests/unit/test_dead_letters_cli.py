@@ -14,11 +14,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cdc import Rejected
+from cdc.causes import Cause
 from cdc.dead_letters.letter import letter_of
-from cdc.delivery.dead_lettering import S3DeadLetters
+from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.errors import CdcError, ConfigError
 from cdc.testing import change
-from consumers import pipelines as wiring
+from consumers import clients
 from consumers.cli import dead_letters as dead_letters_cli
 from consumers.cli.dead_letters import dead_letters_app
 from consumers.settings import describe
@@ -60,10 +61,13 @@ def store(monkeypatch: pytest.MonkeyPatch) -> S3DeadLetters:
     letters = S3DeadLetters(bucket, "letters")
     for n in range(5):
         one = change({"pk": f"{SECRET}-{n}"}, None, {"total": SECRET}, sequence=n + 1)
-        rejected = Rejected(["no", "no", "no", "[bold]worse", "raised"][n], SECRET, f"orders/{SECRET}" if n < 4 else "")
+        rejected = Rejected(
+            Cause(["no", "no", "no", "[bold]worse", "raised"][n]), SECRET, f"orders/{SECRET}" if n < 4 else ""
+        )
         sink = "opensearch" if n < 4 else "function"
         letters.keep(letter_of(one, rejected, sink, datetime(2026, 1, 15, n, tzinfo=UTC)))
-    monkeypatch.setattr(wiring, "dead_letters", lambda _settings: letters)
+    monkeypatch.setattr(clients, "_dead_letters", lambda _settings: letters)
+    monkeypatch.setenv("CDC_DEAD_LETTER_BUCKET", "letters")
     return letters
 
 
@@ -186,7 +190,14 @@ def test_without_a_bucket_it_is_said_what_to_set(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("CDC_DEAD_LETTER_BUCKET", raising=False)
     error = cdc("list").exception
     assert isinstance(error, ConfigError)
-    assert "CDC_DEAD_LETTER_BUCKET" in error.remedy
+    assert error.message == "no dead-letter bucket is configured"
+    assert error.remedy.startswith("Set CDC_DEAD_LETTER_BUCKET")
+
+
+def test_without_letters_that_is_what_is_said(store: S3DeadLetters) -> None:
+    for key in list(store.keys()):
+        store.delete(key)
+    assert cdc("list").stdout == "no dead letters\n"
 
 
 @pytest.fixture
@@ -254,7 +265,9 @@ def test_a_redrive_ends_where_nothing_can_be_written(
     monkeypatch.setattr(dead_letters_cli, "_TOGETHER", 1)
     monkeypatch.setattr(dead_letters_cli, "_TOGETHER_SECONDS", 1.0)
     for n in range(6, 9):
-        store.keep(letter_of(change({"pk": "a"}, None, {}, sequence=n), Rejected("no"), "function", datetime.now(UTC)))
+        store.keep(
+            letter_of(change({"pk": "a"}, None, {}, sequence=n), Rejected(Cause("no")), "function", datetime.now(UTC))
+        )
     name = functions("import cdc\n\ndef on_insert(change):\n    raise cdc.Defer(1000)\n")
     done = cdc("redrive", "--all", "--sink", "function", "--functions", name, "--json")
     assert done.exit_code == 1

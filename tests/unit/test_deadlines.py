@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdc import Applied, Change, Deadline, Deferred, Outcome, Rejected
-from cdc.deadline import Slowest
-from cdc.delivery.dead_lettering import Keeping, S3DeadLetters
+from cdc.causes import Cause
+from cdc.dead_letters.s3 import S3DeadLetters
+from cdc.delivery.dead_lettering import DeadLettering
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.item_reader import DynamoDBItems
 from cdc.sinks.functions import FunctionSink
 from cdc.sinks.opensearch.client import timeout_of, within
+from cdc.slowest import Slowest
 from cdc.testing import ScriptedSink, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change
 from tests.invoking import POISON, Deployment, event_of, records
 
@@ -124,11 +126,11 @@ def test_a_consumer_stores_a_letter_though_what_else_is_held_took_all_the_time()
 
     def answer(one: Change) -> Outcome:
         clock.sleep(10)
-        return Rejected("no") if one.keys["pk"] == "k0" else Deferred("busy")
+        return Rejected(Cause("no")) if one.keys["pk"] == "k0" else Deferred(Cause("busy"))
 
     changes = [change({"pk": f"k{n}"}, None, {}, sequence=n + 1) for n in range(2)]
-    outcomes = Keeping(ScriptedSink(answer), store).write(changes, Deadline.after(15, clock=clock))
-    assert outcomes == [Rejected("no", kept=True), Deferred("busy")]
+    outcomes = DeadLettering(ScriptedSink(answer), store).write(changes, Deadline.after(15, clock=clock))
+    assert outcomes == [Rejected(Cause("no"), kept=True), Deferred(Cause("busy"))]
 
 
 @pytest.mark.parametrize("letters", ["letters", ""], ids=["with dead letters", "without"])

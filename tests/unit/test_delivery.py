@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from cdc import Applied, Change, Deadline, Defer, Deferred, Outcome, Reject, Rejected, Skipped, Superseded
-from cdc.delivery.dead_lettering import DeadLetter, Keeping
+from cdc.causes import Cause
+from cdc.dead_letters.letter import DeadLetter
+from cdc.delivery.dead_lettering import DeadLettering
 from cdc.delivery.fanout import Fanout
 from cdc.delivery.pipeline import Pipeline
 from cdc.delivery.retrying import Retrying
@@ -20,7 +22,7 @@ from cdc.outcome import worst
 from cdc.records.decoding import read_lambda
 from cdc.sinks.functions import FunctionSink
 from cdc.testing import MemorySink, ScriptedSink, change, stream_record
-from consumers.aws_lambda.changes import handler_for
+from consumers.aws_lambda import handler_for
 from consumers.settings import describe, load_settings
 
 
@@ -60,7 +62,7 @@ def changes(count: int) -> list[Change]:
 
 def test_deferred_changes_are_tried_again_until_they_are_settled() -> None:
     clock = Clock()
-    tries: Iterator[Outcome] = iter([Deferred("busy", 3.0), Deferred("busy"), Applied()])
+    tries: Iterator[Outcome] = iter([Deferred(Cause("busy"), 3.0), Deferred(Cause("busy")), Applied()])
     sink = ScriptedSink(lambda one: next(tries) if one.after == {"pk": "k1", "n": 1} else Applied())
     outcomes = Retrying(sink, sleep=clock.sleep).write(changes(3), Deadline.after(60, clock=clock))
     assert outcomes == [Applied()] * 3
@@ -70,25 +72,25 @@ def test_deferred_changes_are_tried_again_until_they_are_settled() -> None:
 
 def test_retries_end_before_the_deadline() -> None:
     clock = Clock()
-    sink = ScriptedSink(lambda _: Deferred("busy", 4.0))
+    sink = ScriptedSink(lambda _: Deferred(Cause("busy"), 4.0))
     outcomes = Retrying(sink, sleep=clock.sleep).write(changes(1), Deadline.after(10, clock=clock))
-    assert outcomes == [Deferred("busy", 4.0)]
+    assert outcomes == [Deferred(Cause("busy"), 4.0)]
     assert clock.now < 10
 
 
 def test_retries_end_when_the_work_is_not_wanted_any_more() -> None:
     clock, wanted = Clock(), iter([True, True, False])
-    sink = ScriptedSink(lambda _: Deferred("busy"))
+    sink = ScriptedSink(lambda _: Deferred(Cause("busy")))
     deadline = Deadline.after(1000, clock=clock, wanted=lambda: next(wanted, False))
-    assert Retrying(sink, sleep=clock.sleep).write(changes(1), deadline) == [Deferred("busy")]
+    assert Retrying(sink, sleep=clock.sleep).write(changes(1), deadline) == [Deferred(Cause("busy"))]
     assert len(sink.written) <= 3
 
 
 def test_a_rejected_change_is_kept_whole_before_it_counts_as_settled() -> None:
     letters = Letters()
-    sink = Keeping(ScriptedSink(lambda _: Rejected("no", "detail", "orders/1", "shop.yml")), letters)
+    sink = DeadLettering(ScriptedSink(lambda _: Rejected(Cause("no"), "detail", "orders/1", "shop.yml")), letters)
     (outcome,) = sink.write(changes(1), Deadline.after(1))
-    assert outcome == Rejected("no", "detail", "orders/1", "shop.yml", kept=True)
+    assert outcome == Rejected(Cause("no"), "detail", "orders/1", "shop.yml", kept=True)
     (letter,) = letters.kept.values()
     assert letter.record["dynamodb"]["NewImage"]["n"] == {"N": "0"}
     assert (letter.reason, letter.detail, letter.document, letter.sink) == ("no", "detail", "orders/1", "scripted")
@@ -99,9 +101,11 @@ def test_a_rejected_change_is_kept_whole_before_it_counts_as_settled() -> None:
 def test_a_held_batch_does_not_store_its_letters_at_each_attempt() -> None:
     letters, clock = Letters(), Clock()
     start = datetime(2026, 1, 15, tzinfo=UTC)
-    sink = Keeping(ScriptedSink(lambda _: Rejected("no")), letters, lambda: start + timedelta(0, clock.now))
+    sink = DeadLettering(
+        ScriptedSink(lambda _: Rejected(Cause("no"))), letters, lambda: start + timedelta(0, clock.now)
+    )
     for _ in range(50):
-        assert sink.write(changes(1), Deadline.after(1)) == [Rejected("no", kept=True)]
+        assert sink.write(changes(1), Deadline.after(1)) == [Rejected(Cause("no"), kept=True)]
     assert letters.stored == 1
     clock.sleep(600)
     sink.write(changes(1), Deadline.after(1))
@@ -110,21 +114,28 @@ def test_a_held_batch_does_not_store_its_letters_at_each_attempt() -> None:
 
 @pytest.mark.parametrize("store", [None, Letters(failing=True)], ids=["no store", "store fails"])
 def test_a_rejected_change_that_is_not_kept_is_not_settled(store: Letters | None) -> None:
-    sink = Keeping(ScriptedSink(lambda _: Rejected("no")), store)
+    sink = DeadLettering(ScriptedSink(lambda _: Rejected(Cause("no"))), store)
     (outcome,) = sink.write(changes(1), Deadline.after(1))
     assert isinstance(outcome, Deferred)
 
 
 def test_the_archive_takes_the_prefix_that_the_others_settled() -> None:
     archive = ScriptedSink(lambda _: Applied(), "archive")
-    index = ScriptedSink(lambda one: Deferred("busy") if one.keys["pk"] == "k2" else Applied())
+    index = ScriptedSink(lambda one: Deferred(Cause("busy")) if one.keys["pk"] == "k2" else Applied())
     outcomes = Fanout((index,), archive).write(changes(4), Deadline.after(1))
     assert [one.keys["pk"] for one in archive.written] == ["k0", "k1"]
     assert [type(outcome) for outcome in outcomes] == [Applied, Applied, Deferred, Deferred]
 
 
 def test_the_worst_outcome_of_several_counts() -> None:
-    order: list[Outcome] = [Skipped(), Superseded(), Applied(), Rejected("x", kept=True), Rejected("x"), Deferred("y")]
+    order: list[Outcome] = [
+        Skipped(),
+        Superseded(),
+        Applied(),
+        Rejected(Cause("x"), kept=True),
+        Rejected(Cause("x")),
+        Deferred(Cause("y")),
+    ]
     for position, outcome in enumerate(order):
         assert worst(order[: position + 1]) == outcome
     assert worst([]) == Skipped("no document takes it")
@@ -214,7 +225,7 @@ def test_a_write_that_hangs_to_its_end_leaves_time_to_flush_the_prefix() -> None
     class Hanging(MemorySink):
         def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
             clock.now = deadline.at
-            return [Applied(), Deferred("timeout")]
+            return [Applied(), Deferred(Cause("timeout"))]
 
         def flush(self, deadline: Deadline) -> None:
             assert not deadline.expired
@@ -228,10 +239,10 @@ def test_functions_are_tried_three_times_then_rejected_with_the_traceback() -> N
         raise ValueError("inside")
 
     clock, letters = Clock(), Letters()
-    sink = Keeping(Retrying(FunctionSink(on_insert=broken), sleep=clock.sleep), letters)
+    sink = DeadLettering(Retrying(FunctionSink(on_insert=broken), sleep=clock.sleep), letters)
     first, second = sink.write(changes(2), Deadline.after(60, clock=clock))
     assert isinstance(first, Rejected)
-    assert first.cause.endswith("raised ValueError")
+    assert first.cause.text.endswith("raised ValueError")
     assert "inside" in first.detail
     assert isinstance(second, Rejected)
     assert len(letters.kept) == 2

@@ -1,4 +1,4 @@
-"""What `deploy` and `docker-compose.yml` say is accepted by its schemas, and fits the product."""
+"""The files of `deploy`, and `docker-compose.yml`, are accepted by their schemas, and fit the product."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_what_a_deployment_sets_is_accepted(where: str, environment: dict[str, s
 
 
 def lint(resource: dict[str, Any]) -> list[str]:
-    """What cfn-lint says of a resource, but for its hint about a template's own metadata."""
+    """The findings of cfn-lint on a resource, but for its hint about a template's own metadata."""
     from cfnlint.api import lint_all
 
     template = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"One": resource}}

@@ -1,12 +1,11 @@
-"""The README's examples run, its settings exist, and what is exported is there."""
+"""The README's examples run, and the settings and commands that the documentation names exist."""
 
 from __future__ import annotations
 
-import importlib
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -20,7 +19,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    """The blocks of a language, also those that stand in a list."""
+    return re.findall(rf"^ *```{language}\n(.*?)```", text, re.DOTALL | re.MULTILINE)
 
 
 def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,9 +44,26 @@ def test_the_handler_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "a new item" in capsys.readouterr().out
 
 
-def test_the_mapping_example_has_no_fault() -> None:
-    (example,) = blocks("yaml")
-    assert parse_mapping(example, source="README.md").table == "shop"
+@pytest.mark.parametrize("example", [dedent(block) for block in blocks("yaml")], ids=["users", "shop"])
+def test_the_mapping_example_has_no_fault(example: str) -> None:
+    assert parse_mapping(example, source="README.md").documents
+
+
+def test_every_command_that_is_named_exists() -> None:
+    from typer.main import get_command
+
+    from consumers.cli.main import app
+
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "mappings" / "README.md"]:
+        for line in "\n".join(blocks("sh", path.read_text(encoding="utf-8"))).splitlines():
+            if line.strip().startswith("cdc "):
+                command: Any = get_command(app)
+                for word in shlex.split(line, comments=True)[1:]:
+                    if hasattr(command, "commands"):
+                        assert word in command.commands, f"{path}: {line}"
+                        command = command.commands[word]
+                    elif word.startswith("--"):
+                        assert any(word in parameter.opts for parameter in command.params), f"{path}: {line}"
 
 
 def test_the_pattern_example_has_no_fault() -> None:
@@ -61,21 +78,6 @@ def test_every_setting_that_is_named_exists() -> None:
     for path in [ROOT / "README.md", *(ROOT / "cdc").rglob("*.py"), *(ROOT / "consumers").rglob("*.py")]:
         named = set(re.findall(r"\bCDC_[A-Z_]+[A-Z]\b", path.read_text(encoding="utf-8")))
         assert named <= known, path
-
-
-@pytest.mark.parametrize(
-    "name", ["cdc", "cdc.testing", "cdc.sinks", "cdc.outcome", "cdc.errors", "cdc.records.sequence"]
-)
-def test_what_is_exported_is_there(name: str) -> None:
-    module = importlib.import_module(name)
-    assert all(hasattr(module, exported) for exported in module.__all__)
-
-
-def test_importing_the_library_imports_no_client() -> None:
-    clients = ("boto3", "opensearchpy", "jpype")
-    code = f"import cdc, cdc.records.decoding, sys; print([name for name in {clients} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_no_module_is_long() -> None:

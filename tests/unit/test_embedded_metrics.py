@@ -1,4 +1,4 @@
-"""What a Lambda tells CloudWatch: lines of its log in the embedded metric format."""
+"""A Lambda tells CloudWatch by lines of its log in the embedded metric format."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from typing import Any
 
 import pytest
 
+from cdc.observer import (
+    ArchivedObject,
+    BatchReceived,
+    ChangesSettled,
+    DeadLettered,
+    Flushed,
+    LeftForLater,
+    RecordsSettled,
+    Retried,
+    VersionsTied,
+    WriteTimed,
+    Wrote,
+)
 from consumers.aws_lambda.embedded_metrics import REDRIVE_METRICS, SINK_METRICS, TABLE_METRICS, EmbeddedMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -32,20 +45,20 @@ class Told:
 
 def tell(metrics: EmbeddedMetrics) -> None:
     """Everything that may be told of an invocation."""
-    metrics.received("shop", 5, 2.5)
-    metrics.wrote("opensearch", Counter(applied=2, superseded=1, skipped=1, rejected=1))
-    metrics.deferred("opensearch", 1)
-    metrics.took("opensearch", 0.25)
-    metrics.retried("opensearch", "http_429")
-    metrics.kept("opensearch", "mapper_parsing_exception")
-    metrics.tied("orders")
-    metrics.took("archive", 0.001)
-    metrics.wrote("archive", Counter(applied=5))
-    metrics.archived(1000)
-    metrics.flushed("archive", 0.1)
-    metrics.settled("shop", 4, 0.4, 900)
-    metrics.changed("shop", "INSERT", 3)
-    metrics.changed("shop", "REMOVE", 1)
+    metrics(BatchReceived("shop", 5, 2.5))
+    metrics(Wrote("opensearch", Counter(applied=2, superseded=1, skipped=1, rejected=1)))
+    metrics(LeftForLater("opensearch", 1))
+    metrics(WriteTimed("opensearch", 0.25))
+    metrics(Retried("opensearch", "http_429"))
+    metrics(DeadLettered("opensearch", "mapper_parsing_exception"))
+    metrics(VersionsTied("orders"))
+    metrics(WriteTimed("archive", 0.001))
+    metrics(Wrote("archive", Counter(applied=5)))
+    metrics(ArchivedObject(1000))
+    metrics(Flushed("archive", 0.1))
+    metrics(RecordsSettled("shop", 4, 0.4, 900))
+    metrics(ChangesSettled("shop", "INSERT", 3))
+    metrics(ChangesSettled("shop", "REMOVE", 1))
 
 
 def test_a_line_for_the_table_and_one_for_each_sink_end_an_invocation() -> None:
@@ -109,7 +122,7 @@ def test_times_that_came_several_times_are_all_told_up_to_what_a_line_may_hold()
     told = Told()
     with told.metrics.invocation("shop"):
         for number in range(150):
-            told.metrics.took("opensearch", number / 1000)
+            told.metrics(WriteTimed("opensearch", number / 1000))
     (_, index) = told.lines
     assert index["WriteTime"] == list(range(100))
 
@@ -119,7 +132,7 @@ def test_an_invocation_that_fails_is_told_too() -> None:
 
     def fail() -> None:
         with told.metrics.invocation("shop"):
-            told.metrics.received("shop", 5, 0)
+            told.metrics(BatchReceived("shop", 5, 0))
             raise ValueError("gone")
 
     with pytest.raises(ValueError, match="gone"):

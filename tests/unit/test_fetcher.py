@@ -67,7 +67,7 @@ class Fetcher:
 
 
 class Jpype:
-    """What the wrapper needs of jpype where no Java runs: classes by their names, proxies that are plain objects."""
+    """The part of jpype that the wrapper needs without Java: classes by their names, proxies that are plain objects."""
 
     @staticmethod
     def JClass(name: str) -> Any:  # noqa: N802  (jpype's name)

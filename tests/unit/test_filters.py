@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
-from cdc.mappings.model import Document, TableMapping
+from cdc.mappings.model import DocumentRule, TableMapping
 from cdc.records.attributes import encode_item
 from cdc.records.change import Change
 from cdc.records.decoding import changes_from_lambda
@@ -98,7 +98,7 @@ def record(
 
 
 def kinesis_record(one: Mapping[str, Any], table: str = "shop") -> dict[str, Any]:
-    """As Lambda looks at it: the data decoded."""
+    """A record as Lambda's filter looks at it: the data decoded."""
     data = {name: value for name, value in one["dynamodb"].items() if name not in ("SequenceNumber", "StreamViewType")}
     return {"partitionKey": "x", "data": {"tableName": table, "eventName": one["eventName"], "dynamodb": data}}
 
@@ -109,7 +109,7 @@ def change_of(one: Mapping[str, Any]) -> Change:
 
 
 def mapping(*wheres: Mapping[str, Any], table: str = "shop", archive: bool = False) -> TableMapping:
-    documents = tuple(Document(index=f"i{position}", where=dict(where)) for position, where in enumerate(wheres))
+    documents = tuple(DocumentRule(index=f"i{position}", where=dict(where)) for position, where in enumerate(wheres))
     return TableMapping(table, documents, archive=archive, source="shop.yml")
 
 

@@ -46,7 +46,7 @@ def test_a_gap_is_kept_before_reading_goes_on_behind_it() -> None:
     running, store = Running(), Store()
     Gaps(running, store, lambda: NOW).found(gap())
     (letter,) = store.letters.values()
-    assert (letter.sink, letter.table, letter.stream, letter.sequence) == ("gap", "shop", STREAM_ARN, "123")
+    assert (letter.sink, letter.table, letter.stream, letter.sequence) == ("stream", "shop", STREAM_ARN, "123")
     assert letter.record == {"shard": SHARD, "after": "123", "wholeShard": False}
     assert not running.stop.is_set()
 

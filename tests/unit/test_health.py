@@ -25,9 +25,9 @@ from consumers.exit_codes import exit_code_of
 from consumers.http.app import application
 from consumers.http.health import Health
 from consumers.http.monitoring import service_of
-from consumers.http.probes import Problem, Reach, check_once, probes_of
+from consumers.http.probes import Problem, SinkProbes, check_once, probes_of
 from consumers.http.server import serving
-from consumers.pipelines import wire
+from consumers.runtime import Runtime, open_runtime
 from consumers.settings import load_settings
 
 CLOSED = "OpenSearch: 400 index_closed_exception"
@@ -166,7 +166,7 @@ def test_the_metrics_are_text() -> None:
 
 def test_nothing_is_known_of_sinks_before_the_first_look_and_of_an_old_one() -> None:
     clock = SimulatedClock()
-    reach = Reach({"opensearch": lambda: None, "archive": lambda: Problem("it answers 503")}, clock=clock)
+    reach = SinkProbes({"opensearch": lambda: None, "archive": lambda: Problem("it answers 503")}, clock=clock)
     assert set(reach.unreachable()) == {"opensearch", "archive"}
     reach.look()
     assert reach.unreachable() == {"archive": "it answers 503"}
@@ -175,7 +175,7 @@ def test_nothing_is_known_of_sinks_before_the_first_look_and_of_an_old_one() -> 
 
 
 def test_a_lease_table_that_does_not_answer_leaves_what_is_known_of_the_sinks() -> None:
-    reach = Reach({"opensearch": lambda: None}, refusing(ValueError("no lease table")))
+    reach = SinkProbes({"opensearch": lambda: None}, refusing(ValueError("no lease table")))
     with pytest.raises(ValueError, match="no lease table"):
         reach.look()
     assert reach.unreachable() == {}
@@ -194,7 +194,7 @@ def test_looks_go_on_though_one_of_them_breaks(caplog: pytest.LogCaptureFixture)
         looks.release()
         raise ValueError("a fault of ours")
 
-    Reach({"opensearch": probe}).start(Impatient())
+    SinkProbes({"opensearch": probe}).start(Impatient())
     assert all(looks.acquire(timeout=30) for _ in range(3))
     stop.set()
     assert "can't be looked at: ValueError" in caplog.text
@@ -222,7 +222,8 @@ def client_error(status: int) -> ClientError:
     ids=["none", "denied", "down", "away"],
 )
 def test_a_bucket_is_reached_unless_it_is_away(monkeypatch: pytest.MonkeyPatch, error: Exception, seen: str) -> None:
-    probes = probes_of(wired(monkeypatch, head_bucket=refusing(error)))
+    runtime = opened(monkeypatch, head_bucket=refusing(error))
+    probes = probes_of(runtime.clients, runtime.settings)
     assert set(probes) == {"opensearch", "archive", "dead letters"}
     assert text_of(probes["archive"]()) == seen
     assert bool(probes["dead letters"]()) == bool(seen)
@@ -238,10 +239,10 @@ def test_a_bucket_is_reached_unless_it_is_away(monkeypatch: pytest.MonkeyPatch, 
     ids=["denied", "down", "away"],
 )
 def test_an_index_is_reached_unless_it_is_away(monkeypatch: pytest.MonkeyPatch, error: Exception, seen: str) -> None:
-    wiring = wired(monkeypatch)
-    assert wiring.opensearch is not None
-    monkeypatch.setattr(wiring.opensearch.transport, "perform_request", refusing(error))
-    assert text_of(probes_of(wiring)["opensearch"]()) == seen
+    runtime = opened(monkeypatch)
+    assert runtime.clients.opensearch is not None
+    monkeypatch.setattr(runtime.clients.opensearch.transport, "perform_request", refusing(error))
+    assert text_of(probes_of(runtime.clients, runtime.settings)["opensearch"]()) == seen
 
 
 def text_of(problem: Problem | None) -> str:
@@ -261,7 +262,8 @@ def text_of(problem: Problem | None) -> str:
 def test_a_wrong_bucket_is_another_matter_at_the_start_than_one_that_is_out_of_reach(
     monkeypatch: pytest.MonkeyPatch, error: Exception, expected: str, code: int
 ) -> None:
-    probes = probes_of(wired(monkeypatch, head_bucket=refusing(error)))
+    runtime = opened(monkeypatch, head_bucket=refusing(error))
+    probes = probes_of(runtime.clients, runtime.settings)
     del probes["opensearch"]
     with pytest.raises(CdcError, match=expected) as raised:
         check_once(probes)
@@ -269,12 +271,13 @@ def test_a_wrong_bucket_is_another_matter_at_the_start_than_one_that_is_out_of_r
 
 
 def test_a_start_goes_on_where_every_sink_answers_or_denies_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    probes = probes_of(wired(monkeypatch, head_bucket=refusing(client_error(403))))
+    runtime = opened(monkeypatch, head_bucket=refusing(client_error(403)))
+    probes = probes_of(runtime.clients, runtime.settings)
     del probes["opensearch"]
     check_once(probes)
 
 
-def wired(monkeypatch: pytest.MonkeyPatch, **s3: Callable[..., Any]) -> Any:
+def opened(monkeypatch: pytest.MonkeyPatch, **s3: Callable[..., Any]) -> Runtime:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -285,11 +288,12 @@ def wired(monkeypatch: pytest.MonkeyPatch, **s3: Callable[..., Any]) -> Any:
         "CDC_DEAD_LETTER_BUCKET": "letters",
         "CDC_DEAD_LETTER_QUEUE_URL": "http://queue",
     }
-    wiring = wire(load_settings(environment))
+    runtime = open_runtime(load_settings(environment))
+    assert runtime.clients.letters is not None
     for name, method in s3.items():
-        monkeypatch.setattr(wiring.archive_client, name, method)
-        monkeypatch.setattr(wiring.dead_letters.store.client, name, method)  # type: ignore[union-attr]
-    return wiring
+        monkeypatch.setattr(runtime.clients.archive, name, method)
+        monkeypatch.setattr(runtime.clients.letters.client, name, method)
+    return runtime
 
 
 def test_the_pages_are_served_on_a_thread_until_the_block_ends_and_signals_stay_as_they_are() -> None:
@@ -322,7 +326,7 @@ def test_a_host_that_is_none_is_one_clear_error() -> None:
         pass
 
 
-@pytest.mark.parametrize(("port", "expected"), [("", "none"), ("9464", "pip install 'dynamodb-cdc[service]'")])
+@pytest.mark.parametrize(("port", "expected"), [("", "none"), ("9464", "pip install '.[service]'")])
 @pytest.mark.parametrize("missing", ["prometheus_client", "starlette", "uvicorn"])
 def test_the_extra_is_needed_only_where_a_port_is_set(port: str, expected: str, missing: str) -> None:
     code = f"""
@@ -332,11 +336,11 @@ from cdc.errors import ConfigError
 from consumers.settings import load_settings
 from cdc.delivery.consumer_state import Running
 from consumers.http.monitoring import service_of
-from consumers.pipelines import wire
+from consumers.runtime import open_runtime
 import consumers.cli.main
 settings = load_settings({{"CDC_MAPPINGS": "none", "CDC_HTTP_PORT": {port!r}, "CDC_ARCHIVE_BUCKET": "a"}})
 try:
-    with service_of(settings, Running()).serving(wire(settings)):
+    with service_of(settings, Running()).serving(open_runtime(settings).clients):
         print("none")
 except ConfigError as error:
     print(error)
@@ -353,6 +357,6 @@ def test_without_a_port_nobody_watches(caplog: pytest.LogCaptureFixture) -> None
     caplog.set_level(logging.INFO)
     service = service_of(load_settings({"CDC_MAPPINGS": "none"}), Running())
     before = threading.active_count()
-    with service.serving(wiring=None):  # type: ignore[arg-type]
+    with service.serving(clients=None):  # type: ignore[arg-type]
         assert threading.active_count() == before
     assert "health and metrics" not in caplog.text

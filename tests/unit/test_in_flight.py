@@ -14,8 +14,9 @@ from cdc.errors import SinkMisconfigured
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.sinks.opensearch.concurrency import InFlight
-from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, change
 
 MOST = 3
@@ -46,7 +47,7 @@ class Server:
 
     @property
     def ids(self) -> list[list[str]]:
-        """Of each request, the documents it writes."""
+        """The documents that each request writes."""
         lines = [[orjson.loads(line) for line in body.splitlines()] for body in self.bodies]
         return [[line["index"]["_id"] for line in request if "index" in line] for request in lines]
 

@@ -13,8 +13,9 @@ from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.records.decoding import change_from_kinesis
 from cdc.records.sequence import SequenceNumber
-from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, change, stream_record
 
 KINESIS = "arn:aws:kinesis:eu-west-1:111122223333:stream/changes"

@@ -17,12 +17,11 @@ import pytest
 
 from cdc.errors import ConfigError
 from cdc.testing import Always, SimulatedClock, SimulatedOpenSearch
-from consumers.aws_lambda import changes as aws_lambda
-from consumers.aws_lambda.changes import handler_for
+from consumers.aws_lambda import handler_for, startup
 from consumers.aws_lambda.embedded_metrics import EmbeddedMetrics
-from consumers.aws_lambda.startup import made_ready
+from consumers.aws_lambda.startup import Handler, at_init
 from consumers.logs import JsonLines, configure_lambda_logging
-from consumers.pipelines import Wiring, wire
+from consumers.runtime import Runtime, open_runtime
 from tests.events import payload
 from tests.invoking import Context, Deployment, event_of, records
 
@@ -320,25 +319,25 @@ def test_the_collector_rests_while_a_handler_is_made_ready(monkeypatch: pytest.M
     monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
     collecting: list[bool] = []
 
-    def start() -> None:
+    def start() -> Handler:
         collecting.append(gc.isenabled())
         raise ConfigError("wrong")
 
     with pytest.raises(ConfigError):
-        made_ready(start)
+        at_init(start)
     assert collecting == [False]
     assert gc.isenabled()
 
 
 def test_clients_live_across_invocations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CDC_MAPPINGS", "none")
-    made: list[Wiring] = []
+    made: list[Runtime] = []
 
-    def counted(*args: Any, **facts: Any) -> Wiring:
-        made.append(wire(*args, **facts))
+    def counted(*args: Any, **facts: Any) -> Runtime:
+        made.append(open_runtime(*args, **facts))
         return made[-1]
 
-    monkeypatch.setattr(aws_lambda, "wire", counted)
+    monkeypatch.setattr(startup, "open_runtime", counted)
     handler = handler_for(on_insert=lambda _one: None)
     clock = SimulatedClock()
     for _ in range(3):

@@ -84,7 +84,7 @@ def test_a_build_for_another_architecture_has_its_libraries(tmp_path: Path) -> N
 def test_handlers_are_imported_with_only_the_runtimes_packages_beside_them(task: Path) -> None:
     python = install_emulator(lambda *_: None).python
     code = "import consumers.aws_lambda.entry_changes, consumers.aws_lambda.entry_redrive, boto3, cdc, yaml\n"
-    code += "import consumers.aws_lambda.changes as a; a.redrive_handler_for; print(cdc.__file__, yaml.__file__)"
+    code += "import consumers.aws_lambda as a; a.redrive_handler_for; print(cdc.__file__, yaml.__file__)"
     done = run(python, task, code)
     assert done.returncode == 0, done.stderr
     assert all(path.startswith(str(task)) for path in done.stdout.split())
@@ -148,7 +148,7 @@ def test_a_layer_has_everything_below_python_but_the_mappings(tmp_path: Path) ->
 
 
 def test_own_files_stand_beside_the_handlers_with_the_mappings_named(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text("from consumers.aws_lambda.changes import handler_for\n")
+    (tmp_path / "own.py").write_text("from consumers.aws_lambda import handler_for\n")
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps/users.yml").write_text("table: users\n")
     own = build(Package(HERE, mappings=tmp_path / "maps", own=[tmp_path / "own.py"], bytecode=False), tmp_path / "out")

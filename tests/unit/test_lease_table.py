@@ -11,7 +11,7 @@ from consumers.kcl.leases.lease_table import refused
 
 
 class JavaError(Exception):
-    """What is used of a Java exception."""
+    """The part of a Java exception that is used."""
 
     def __init__(self, message: str, cause: Exception | None = None) -> None:
         super().__init__(message)

@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 
 from cdc import Applied, Change, Deadline, Outcome, Rejected
-from cdc.dead_letters.letter import change_of_letter, record_of_letter
+from cdc.causes import Cause
+from cdc.dead_letters.letter import DeadLetter, change_of_letter, letter_of, record_of_letter
 from cdc.dead_letters.query import Selection, selected
-from cdc.dead_letters.redrive import Kept
-from cdc.delivery.dead_lettering import Announcing, DeadLetter, DeadLetterStore, Keeping, S3DeadLetters, letter_of
+from cdc.dead_letters.redrive import StillDead
+from cdc.dead_letters.s3 import AnnouncedDeadLetters, S3DeadLetters
+from cdc.dead_letters.store import DeadLetterStore
+from cdc.delivery.dead_lettering import DeadLettering
 from cdc.delivery.pipeline import Pipeline
 from cdc.records.change import StreamView
 from cdc.records.decoding import Unreadable, read_adapter, read_kinesis, read_lambda
-from cdc.records.sequence import SequenceNumber, Stream
+from cdc.records.sequence import SequenceNumber
+from cdc.records.stream import Stream
 from cdc.testing import STREAM_ARN, MemorySink, ScriptedSink, change, stream_record
 from tests.events import payload
 from tests.redriving import KEY, NOW, Here, Items, Letters, redriven, redriver
@@ -44,7 +48,7 @@ def binary(pk: bytes = b"\x00\xff") -> Change:
     ],
 )
 def test_a_letter_holds_enough_to_make_its_change_again(one: Change) -> None:
-    letter = DeadLetter.from_json(letter_of(one, Rejected("no"), "opensearch", NOW).to_json())
+    letter = DeadLetter.from_json(letter_of(one, Rejected(Cause("no")), "opensearch", NOW).to_json())
     again = change_of_letter(letter)
     assert again == one
     assert (again.identity, again.version, again.wire, again.redriven) == (one.identity, one.version, one.wire, True)
@@ -56,7 +60,7 @@ def test_a_record_that_boto3_gave_is_kept_as_lambda_would_have_delivered_it() ->
     record["dynamodb"]["ApproximateCreationDateTime"] = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
     record["dynamodb"]["NewImage"]["raw"] = {"B": b"\x00\xff"}
     (one,) = read_lambda({"Records": [record]})
-    again = change_of_letter(DeadLetter.from_json(letter_of(one, Rejected("no"), "opensearch", NOW).to_json()))
+    again = change_of_letter(DeadLetter.from_json(letter_of(one, Rejected(Cause("no")), "opensearch", NOW).to_json()))
     assert isinstance(one, Change)
     assert (again.created_micros, again.after) == (one.created_micros, one.after)
 
@@ -75,7 +79,7 @@ def test_a_record_that_boto3_gave_is_kept_as_lambda_would_have_delivered_it() ->
 )
 def test_an_unreadable_record_is_kept_whole_whatever_it_is(record: Any) -> None:
     assert isinstance(record, Unreadable)
-    letter = DeadLetter.from_json(letter_of(record, Rejected("no"), "source", NOW).to_json())
+    letter = DeadLetter.from_json(letter_of(record, Rejected(Cause("no")), "source", NOW).to_json())
     if isinstance(record.record, bytes):
         assert (letter.encoding, letter.payload) == ("base64", record.record)
     else:
@@ -87,7 +91,7 @@ def test_an_unreadable_record_is_kept_whole_whatever_it_is(record: Any) -> None:
 
 def test_a_letter_of_an_earlier_release_is_read() -> None:
     one = change(KEY, None, {"n": 1})
-    old = json.loads(letter_of(one, Rejected("no"), "opensearch", NOW).to_json())
+    old = json.loads(letter_of(one, Rejected(Cause("no")), "opensearch", NOW).to_json())
     old.pop("sequence")
     assert change_of_letter(DeadLetter.from_json(json.dumps(old).encode())) == one
 
@@ -106,19 +110,21 @@ def test_many_letters_are_stored_at_once_and_the_order_of_outcomes_is_kept() -> 
             super().keep(letter)
 
     def answer(one: Change) -> Outcome:
-        return Applied() if one.sequence.value % 2 else Rejected(f"no {one.sequence}")
+        return Applied() if one.sequence.value % 2 else Rejected(Cause(f"no {one.sequence}"))
 
     letters = Slow()
     changes = [change({"pk": f"k{n}"}, None, {}, sequence=n + 1) for n in range(32)]
-    outcomes = Keeping(ScriptedSink(answer), letters).write(changes, Deadline.after(60))
-    assert [getattr(outcome, "cause", "") for outcome in outcomes] == ["" if n % 2 else f"no {n}" for n in range(1, 33)]
+    outcomes = DeadLettering(ScriptedSink(answer), letters).write(changes, Deadline.after(60))
+    assert [str(getattr(outcome, "cause", "")) for outcome in outcomes] == [
+        "" if n % 2 else f"no {n}" for n in range(1, 33)
+    ]
     assert len(letters.kept) == 16
 
 
 def test_every_document_that_was_rejected_has_a_letter() -> None:
     letters = Letters()
-    both = Rejected("no", document="a/1", others=(Rejected("no", document="b/1"),))
-    Keeping(ScriptedSink(lambda _: both), letters).write([change(KEY, None, {})], Deadline.after(1))
+    both = Rejected(Cause("no"), document="a/1", others=(Rejected(Cause("no"), document="b/1"),))
+    DeadLettering(ScriptedSink(lambda _: both), letters).write([change(KEY, None, {})], Deadline.after(1))
     assert sorted(one.document for _, one in selected(letters, Selection())) == ["a/1", "b/1"]
 
 
@@ -149,12 +155,12 @@ class Client:
 
 
 def announcing(client: Any) -> DeadLetterStore:
-    return Announcing(S3DeadLetters(client, "bucket", kms_key="key-1"), client, "http://queue/q")
+    return AnnouncedDeadLetters(S3DeadLetters(client, "bucket", kms_key="key-1"), client, "http://queue/q")
 
 
 def test_an_announcement_points_to_the_letter_and_holds_nothing_of_the_item() -> None:
     client = Client()
-    letter = letter_of(change({"pk": "secret"}, None, {"n": "x" * 1_000_000}), Rejected("no"), "opensearch", NOW)
+    letter = letter_of(change({"pk": "secret"}, None, {"n": "x" * 1_000_000}), Rejected(Cause("no")), "opensearch", NOW)
     announcing(client).keep(letter)
     ((key, stored),) = client.objects.items()
     (message,) = client.sent
@@ -168,7 +174,7 @@ def test_an_announcement_points_to_the_letter_and_holds_nothing_of_the_item() ->
 
 def test_a_failed_announcement_is_a_warning_and_the_letter_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     client = Client(failing=True)
-    announcing(client).keep(letter_of(change(KEY, None, {}), Rejected("no"), "opensearch", NOW))
+    announcing(client).keep(letter_of(change(KEY, None, {}), Rejected(Cause("no")), "opensearch", NOW))
     assert len(client.objects) == 1
     assert "could not be announced" in caplog.text
 
@@ -181,7 +187,7 @@ def test_letters_are_selected_by_what_they_are_about() -> None:
     for n, (sink, document, reason) in enumerate(
         [("opensearch", "orders/1", "400 mapper_parsing"), ("opensearch", "audit/1", "no"), ("function", "", "no")]
     ):
-        rejected = Rejected(reason, document=document)
+        rejected = Rejected(Cause(reason), document=document)
         letters.keep(letter_of(change(KEY, None, {}, sequence=n + 1), rejected, sink, NOW.replace(hour=n)))
 
     def found(**facts: Any) -> list[str]:
@@ -198,16 +204,16 @@ def test_letters_are_selected_by_what_they_are_about() -> None:
 
 def test_what_is_no_letter_is_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
     letters = Letters()
-    letters.keep(letter_of(change(KEY, None, {}), Rejected("no"), "function", NOW))
+    letters.keep(letter_of(change(KEY, None, {}), Rejected(Cause("no")), "function", NOW))
     letters.kept["table=shop/junk.json"] = b"junk"
     assert len(list(selected(letters, Selection()))) == 1
     assert "table=shop/junk.json is left out" in caplog.text
     (result,) = redriven(redriver(Here(), Items(), letters), "table=shop/junk.json")
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
 
 
 def test_letters_of_a_stream_come_by_sequence_number() -> None:
     letters = Letters()
     for n in (10, 9, 100, 1):
-        letters.keep(letter_of(change(KEY, None, {}, sequence=n), Rejected("no"), "function", NOW))
+        letters.keep(letter_of(change(KEY, None, {}, sequence=n), Rejected(Cause("no")), "function", NOW))
     assert [one.sequence for _, one in selected(letters, Selection())] == ["1", "9", "10", "100"]

@@ -12,7 +12,7 @@ import pytest
 from cdc.errors import ConfigError, MappingError
 from cdc.mappings.locations import load_places, places
 from cdc.testing import Always, SimulatedClock, SimulatedS3
-from consumers import pipelines as wiring
+from consumers import runtime
 from consumers.settings import load_settings
 
 SHOP = "table: shop\ndocuments: [{index: orders}]"
@@ -62,7 +62,7 @@ def test_files_and_objects_are_one_deployment(tmp_path: Path) -> None:
     s3 = bucket(shop_yml=SHOP)
     assert tables(f"{tmp_path}:s3://b/shop.yml", s3) == ["users", "shop"]
     (tmp_path / "a.yml").write_text(SHOP)
-    with pytest.raises(MappingError, match=r"s3://b/shop.yml: table: 'shop' has a mapping in .*a.yml already"):
+    with pytest.raises(MappingError, match=r"s3://b/shop.yml:1: table: 'shop' has a mapping in .*a.yml already"):
         tables(f"{tmp_path}:s3://b/shop.yml", s3)
 
 
@@ -70,7 +70,7 @@ def test_a_file_from_s3_cannot_name_code() -> None:
     with pytest.raises(MappingError) as caught:
         tables("s3://b/m/", bucket(m__shop_yml=WITH_CODE))
     assert caught.value.problems == (
-        "s3://b/m/shop.yml: documents[0].transform: a file from S3 can't name code; take it out, or put the file and "
+        "s3://b/m/shop.yml:2: documents[0].transform: a file from S3 can't name code; take it out, or put the file and "
         "its module into the package",
     )
 
@@ -84,8 +84,8 @@ def test_faults_of_all_places_are_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "bad.yml").write_text("tabel: x")
     with pytest.raises(MappingError) as caught:
         tables(f"{tmp_path}:s3://b/m/", bucket(m__shop_yml="table: shop\ndocuments: [{indx: a}]"))
-    assert any(problem.startswith(f"{tmp_path}/bad.yml: ") for problem in caught.value.problems)
-    assert any(problem.startswith("s3://b/m/shop.yml: ") for problem in caught.value.problems)
+    assert any(problem.startswith(f"{tmp_path}/bad.yml:1: ") for problem in caught.value.problems)
+    assert any(problem.startswith("s3://b/m/shop.yml:2: ") for problem in caught.value.problems)
 
 
 def test_what_is_not_there_is_named() -> None:
@@ -134,9 +134,9 @@ def test_they_are_read_once_when_a_process_is_wired(monkeypatch: pytest.MonkeyPa
         made.append(service)
         return bucket(shop_yml=SHOP)
 
-    monkeypatch.setattr(wiring, "aws_client", client)
+    monkeypatch.setattr(runtime, "aws_client", client)
     settings = {"CDC_MAPPINGS": "s3://b/shop.yml", "CDC_OPENSEARCH_ENDPOINT": "http://127.0.0.1:9"}
-    assert wiring.wire(load_settings(settings)).mappings.of("shop").source == "s3://b/shop.yml"
+    assert runtime.open_runtime(load_settings(settings)).mappings.of("shop").source == "s3://b/shop.yml"
     assert made == ["s3"]
 
 
@@ -144,8 +144,8 @@ def test_without_s3_no_client_of_aws_is_imported() -> None:
     code = (
         "import sys\n"
         "from consumers.settings import load_settings\n"
-        "from consumers.pipelines import wire\n"
-        "wire(load_settings({'CDC_MAPPINGS': 'mappings', 'CDC_OPENSEARCH_ENDPOINT': 'http://127.0.0.1:9'}))\n"
+        "from consumers.runtime import open_runtime\n"
+        "open_runtime(load_settings({'CDC_MAPPINGS': 'mappings', 'CDC_OPENSEARCH_ENDPOINT': 'http://127.0.0.1:9'}))\n"
         "print('boto3' in sys.modules)"
     )
     root = Path(__file__).parents[2]

@@ -14,17 +14,19 @@ import pytest
 import yaml
 
 from cdc import Applied, Deadline, Deferred, Outcome, Rejected, Skipped
-from cdc.delivery.dead_lettering import DeadLetter
+from cdc.causes import Cause, CauseKind
+from cdc.dead_letters.letter import DeadLetter
 from cdc.delivery.shard import Payload, Running, ShardConsumer, ShardSettings
 from cdc.errors import SinkUnavailable
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
-from cdc.mappings.model import Mappings, TableMapping
+from cdc.mappings.model import Mappings
+from cdc.observer import LeftForLater, VersionsTied
 from cdc.records.change import Change
 from cdc.records.decoding import read_adapter
-from cdc.records.sequence import Stream
-from cdc.sinks.opensearch.indices import Targets
+from cdc.records.stream import Stream
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import (
     STREAM_ARN,
     ScriptedSink,
@@ -37,8 +39,9 @@ from cdc.testing import (
 from consumers.http.metrics import Metrics
 from consumers.kcl.java.jvm import HeapUse
 from consumers.kcl.status_file import tell
-from consumers.pipelines import Wiring
+from consumers.pipelines import CONSUMER
 from consumers.settings import load_settings
+from tests.runtimes import simulated_runtime
 
 ROOT = Path(__file__).parents[2]
 STREAM = Stream.dynamodb(STREAM_ARN)
@@ -60,7 +63,7 @@ class Letters:
 
 
 class Pausing(Running):
-    """What shards share; a pause is what `on_pause` does."""
+    """The state that shards share; a pause is what `on_pause` does."""
 
     on_pause: Callable[[float], object]
 
@@ -80,25 +83,19 @@ class World:
         self.s3 = SimulatedS3(self.clock)
         self.held = True
         sink = ScriptedSink(answers, name="functions")
-        wiring = Wiring(
-            settings=load_settings({"CDC_ARCHIVE_BUCKET": "archive", "CDC_MAPPINGS": "none"}),
-            mappings=Mappings(()),
-            functions=sink,
-            opensearch=None,
-            targets=None,
-            archive_client=self.s3,  # type: ignore[arg-type]
-            dead_letters=self.letters,  # type: ignore[arg-type]
-            items=None,  # type: ignore[arg-type]
-            clock=self.clock,
-            now=self.clock,
-            sleep=self.clock.sleep,
+        runtime = simulated_runtime(
+            load_settings({"CDC_ARCHIVE_BUCKET": "archive", "CDC_MAPPINGS": "none"}),
+            Mappings(()),
+            self.clock,
+            archive=self.s3,
+            dead_letters=self.letters,
+            own=lambda: sink,
             observer=self.metrics,
-            compiled={"shop": compile_mapping(TableMapping("shop", source="test"), "shop", ["pk"])},
         )
         self.shard = ShardConsumer(
             shard="shard-1",
             table="shop",
-            pipeline=wiring.pipeline(age_limited=True),
+            pipeline=runtime.pipelines.pipeline(CONSUMER),
             read=lambda payload: read_adapter(payload.data, STREAM),
             settings=ShardSettings(flush_seconds=60, pause_seconds=0, pause_max_seconds=0),
             running=self.running,
@@ -138,7 +135,7 @@ def test_records_and_changes_are_counted_by_table_and_operation_once_they_are_se
 
 
 def test_outcomes_are_counted_by_sink() -> None:
-    world = World(script(Applied(), Skipped("no"), Rejected("never")))
+    world = World(script(Applied(), Skipped("no"), Rejected(Cause("never"))))
     world.process(*(record(number, None, {}) for number in (1, 2, 3)))
     assert world.value("cdc_outcomes_total", sink="functions", outcome="applied") == 1
     assert world.value("cdc_outcomes_total", sink="functions", outcome="skipped") == 1
@@ -147,8 +144,8 @@ def test_outcomes_are_counted_by_sink() -> None:
 
 
 def test_a_retry_is_counted_once_for_each_attempt_and_reason() -> None:
-    busy = Deferred("OpenSearch: 429 rejected_execution_exception")
-    world = World(script(busy, busy, Deferred("the index orders has vanished"), busy))
+    busy = Deferred(Cause("OpenSearch: 429 x", CauseKind.OVERLOADED, "rejected_execution_exception"))
+    world = World(script(busy, busy, Deferred(Cause("the index orders has vanished", CauseKind.INDEX_VANISHED)), busy))
     world.process(record(1, None, {}), record(2, None, {}), record(3, None, {}))
     assert world.value("cdc_retries_total", sink="functions", reason="rejected_execution_exception") == 2
     assert world.value("cdc_retries_total", sink="functions", reason="index_vanished") == 1
@@ -156,7 +153,10 @@ def test_a_retry_is_counted_once_for_each_attempt_and_reason() -> None:
 
 def test_what_a_write_leaves_for_later_is_counted_and_timed_with_its_waits() -> None:
     world = World(
-        script(Deferred("OpenSearch: 429 busy_exception", 10.0), Deferred("OpenSearch: 429 busy_exception", 10))
+        script(
+            Deferred(Cause("OpenSearch: 429 busy_exception"), 10.0),
+            Deferred(Cause("OpenSearch: 429 busy_exception"), 10),
+        )
     )
     world.process(record(1, None, {}))
     assert world.value("cdc_deferred_total", sink="functions") == 1
@@ -172,14 +172,21 @@ def test_the_bytes_of_settled_records_are_those_of_the_stream() -> None:
 
 
 def test_what_was_not_tried_is_no_retry() -> None:
-    world = World(script(Deferred("x raised KeyError, attempt 1 of 3"), Deferred("behind it", tried=False)))
+    world = World(
+        script(
+            Deferred(Cause("x raised KeyError, attempt 1 of 3", CauseKind.FUNCTION_FAILED)),
+            Deferred.untried("behind it"),
+        )
+    )
     world.process(record(1, None, {}), record(2, None, {}))
     assert world.value("cdc_retries_total", sink="functions", reason="function_raised") == 1
     assert world.value("cdc_retries_total", sink="functions", reason="other") is None
 
 
 def test_a_dead_letter_that_could_not_be_stored_is_a_retry_and_then_a_letter() -> None:
-    world = World(lambda _: Rejected("OpenSearch: 400 mapper_parsing_exception"))
+    world = World(
+        lambda _: Rejected(Cause("OpenSearch: 400 x", CauseKind.DOCUMENT_REFUSED, "mapper_parsing_exception"))
+    )
     world.letters.failures = 1
     world.process(record(1, None, {}))
     assert world.value("cdc_retries_total", sink="functions", reason="dead_letter_not_stored") == 1
@@ -188,8 +195,9 @@ def test_a_dead_letter_that_could_not_be_stored_is_a_retry_and_then_a_letter() -
 
 
 def test_each_document_that_is_rejected_and_each_record_that_cannot_be_read_is_a_dead_letter() -> None:
-    other = Rejected("a_function rejected it", document="b/1")
-    world = World(script(Rejected("a_function rejected it", document="a/1", others=(other,))))
+    cause = Cause("a_function rejected it", CauseKind.FUNCTION_REJECTED)
+    other = Rejected(cause, document="b/1")
+    world = World(script(Rejected(cause, document="a/1", others=(other,))))
     world.process(Payload(b"no record"), record(1, None, {}))
     assert world.value("cdc_dead_letters_total", sink="functions", reason="function_rejected") == 2
     assert world.value("cdc_dead_letters_total", sink="source", reason="unreadable_record") == 1
@@ -210,7 +218,11 @@ def test_the_archive_s_objects_and_bytes_are_those_in_the_bucket() -> None:
 
 
 def test_a_batch_takes_the_time_of_its_waits() -> None:
-    world = World(script(Deferred("OpenSearch: 429 busy_exception", 40.0), Deferred("OpenSearch: 429 busy_exception")))
+    world = World(
+        script(
+            Deferred(Cause("OpenSearch: 429 busy_exception"), 40.0), Deferred(Cause("OpenSearch: 429 busy_exception"))
+        )
+    )
     world.process(record(1, None, {}))
     assert world.value("cdc_batch_seconds_count", table="shop") == 1
     assert world.value("cdc_batch_seconds_sum", table="shop") == pytest.approx(world.clock() - SimulatedClock()())
@@ -249,7 +261,7 @@ def test_the_checkpoint_s_age_is_that_of_what_waits_for_it() -> None:
 
 
 def test_a_held_shard_shows_for_how_long() -> None:
-    world = World(lambda _: Deferred("OpenSearch: 400 index_closed_exception"))
+    world = World(lambda _: Deferred(Cause("OpenSearch: 400 index_closed_exception")))
     seen: list[float | None] = []
 
     def pause(_seconds: float) -> None:
@@ -296,7 +308,7 @@ def test_a_thousand_different_causes_make_few_series() -> None:
 
     def answer(_change: Change) -> Outcome:
         number = next(numbers)
-        return Rejected(f"the field secret-{number} is not wanted") if number % 2 else Applied()
+        return Rejected(Cause(f"the field secret-{number} is not wanted")) if number % 2 else Applied()
 
     world = World(answer)
     for first in range(0, 1000, 10):
@@ -308,12 +320,12 @@ def test_a_thousand_different_causes_make_few_series() -> None:
 
 
 def test_the_documentation_names_every_metric_with_its_labels_and_no_other() -> None:
-    world = World(script(Deferred("busy"), Rejected("no")))
+    world = World(script(Deferred(Cause("busy")), Rejected(Cause("no"))))
     world.process(record(1, None, {}))
     world.clock.sleep(60)
     world.process()  # a flush
-    world.metrics.tied("orders")
-    world.metrics.deferred("functions", 1)
+    world.metrics(VersionsTied("orders"))
+    world.metrics(LeftForLater("functions", 1))
     in_code: dict[str, tuple[str, ...]] = {}
     for family in world.metrics.registry.collect():
         if family.name.startswith("cdc_"):

@@ -1,84 +1,51 @@
-"""Observers: told by few words, each everything; the status file is one."""
+"""Observers: each receives every event; the status file is one."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
-from inspect import getmembers, isfunction, signature
 from pathlib import Path
-from typing import cast
+from typing import get_args
 
 import pytest
 
+from cdc.causes import KINDS, Cause, CauseKind
 from cdc.delivery.shard import BatchFacts
-from cdc.observer import Observer, Observers, reason_of
-from consumers.aws_lambda.embedded_metrics import EmbeddedMetrics
-from consumers.http.metrics import Metrics
+from cdc.observer import ChangesSettled, Event, RecordsSettled, VersionsTied, Wrote, observe_all
 from consumers.kcl.status_file import StatusFile, tell
 
-CAUSES = {
-    "OpenSearch: 429 rejected_execution_exception": "rejected_execution_exception",
-    "OpenSearch: 413": "http_413",
-    "OpenSearch: 502 <html>Zürich</html>": "http_502",
-    "OpenSearch answered 200 without a reason": "http_200",
-    "OpenSearch is out of reach: ConnectionTimeout": "out_of_reach",
-    "OpenSearch's answer is no JSON": "strange_answer",
-    "the index orders-2026 has vanished": "index_vanished",
-    "the alias orders has vanished": "index_vanished",
-    "rejected in masses: OpenSearch: 400 mapper_parsing_exception": "rejected_in_masses",
-    "rejected, and there is no dead-letter store: OpenSearch: 400 x": "no_dead_letter_store",
-    "rejected, and the dead letter could not be stored: s3://b/p": "dead_letter_not_stored",
-    "deferred_too_long: OpenSearch: 429 x": "deferred_too_long",
-    "the item can't be read at M.secret: it is no number": "unreadable_item",
-    "archive: s3://b/table=shop/1.gz: An error occurred (SlowDown) when calling the PutObject operation": "SlowDown",
-    'archive: s3://b: Could not connect to the endpoint URL: "http://s3/b"': "out_of_reach",
-    "archive: s3://b/key keeps being written by others": "lost_race",
-    "archive: the deadline has passed before the archive was written": "deadline",
-    "opensearch: it does not answer while the index orders is looked up: ConnectionError x": "out_of_reach",
-    "table: 3 items of shop can't be read yet: it is throttled": "throttled",
-    "my_function raised KeyError, attempt 1 of 3": "function_raised",
-    "my_function rejected it": "function_rejected",
-    "my_function: the customer Zürich is not known": "other",
-}
+
+def test_several_observers_each_receive_every_event_in_their_order() -> None:
+    seen: list[tuple[str, Event]] = []
+    both = observe_all(lambda event: seen.append(("a", event)), lambda event: seen.append(("b", event)))
+    both(VersionsTied("orders"))
+    assert seen == [("a", VersionsTied("orders")), ("b", VersionsTied("orders"))]
 
 
-@pytest.mark.parametrize("cause", CAUSES)
-def test_a_reason_is_one_of_few_words_and_quotes_nothing(cause: str) -> None:
-    assert reason_of(cause) == CAUSES[cause]
+def test_events_are_facts() -> None:
+    for kind in get_args(Event):
+        assert kind.__dataclass_params__.frozen, kind
 
 
-METHODS = [name for name, _ in getmembers(Observer, isfunction) if not name.startswith("_")]
+def test_every_kind_of_cause_has_a_rule() -> None:
+    assert set(KINDS) == set(CauseKind)
 
 
-def test_several_observers_are_each_told_everything() -> None:
-    told: list[tuple[str, str]] = []
-
-    def recorder(who: str) -> Observer:
-        def method(name: str) -> Callable[..., None]:
-            return lambda *_: told.append((who, name))
-
-        kind = type("Recorder", (Observer,), {name: method(name) for name in METHODS})
-        return cast("Observer", kind())
-
-    both = Observers((recorder("a"), recorder("b")))
-    for name in METHODS:
-        getattr(both, name)(*["x"] * (len(signature(getattr(Observer, name)).parameters) - 1))
-    assert told == [(who, name) for name in METHODS for who in ("a", "b")]
+@pytest.mark.parametrize("kind", CauseKind)
+def test_a_label_is_the_code_or_else_the_kind(kind: CauseKind) -> None:
+    assert Cause("text with 123 and a name", kind).label == kind.value
+    assert Cause("text", kind, "SlowDown").label == "SlowDown"
 
 
-def test_the_metrics_want_to_know_everything() -> None:
-    only_of_a_lambda = {"received"}
-    assert {name for name in METHODS if name in vars(Metrics)} == set(METHODS) - only_of_a_lambda
-
-
-def test_the_embedded_metrics_want_to_know_everything() -> None:
-    assert {name for name in METHODS if name in vars(EmbeddedMetrics)} == set(METHODS)
+def test_causes_are_the_same_by_kind_and_code_whatever_their_texts() -> None:
+    one, other = (Cause(f"request {number} failed", CauseKind.FUNCTION_DEFERRED) for number in (1, 2))
+    assert one.key == other.key
+    assert one.key != Cause("request 1 failed", CauseKind.FUNCTION_DEFERRED, "busy").key
 
 
 def test_the_status_file_has_a_line_for_a_sink_s_outcomes_and_one_for_a_batch(tmp_path: Path) -> None:
     status = StatusFile(tmp_path / "status.jsonl")
-    status.wrote("opensearch", Counter(applied=2, skipped=1))
+    status(Wrote("opensearch", Counter(applied=2, skipped=1)))
     status.batch(BatchFacts("shard-1", "shop", Counter(applied=2, skipped=1), 5, 7))
     assert [json.loads(line) for line in (tmp_path / "status.jsonl").read_text().splitlines()] == [
         {"sink": "opensearch", "outcomes": {"applied": 2, "skipped": 1}},
@@ -87,15 +54,12 @@ def test_the_status_file_has_a_line_for_a_sink_s_outcomes_and_one_for_a_batch(tm
 
 
 def test_a_batch_is_told_as_records_and_as_changes_of_each_table() -> None:
-    told: list[tuple[object, ...]] = []
-
-    class Recorder(Observer):
-        def settled(self, table: str, records: int, seconds: float, size_bytes: int = 0) -> None:
-            told.append((table, records, seconds, size_bytes))
-
-        def changed(self, table: str, operation: str, count: int) -> None:
-            told.append((table, operation, count))
-
+    told: list[Event] = []
     changes = Counter({("shop", "INSERT"): 2, ("orders", "REMOVE"): 1})
-    tell(Recorder(), BatchFacts("shard-1", "a-stream", Counter(applied=3, rejected=1), 5, 7, "", changes, 0.5, 900))
-    assert told == [("a-stream", 4, 0.5, 900), ("shop", "INSERT", 2), ("orders", "REMOVE", 1)]
+    facts = BatchFacts("shard-1", "a-stream", Counter(applied=3, rejected=1), 5, 7, "", changes, 0.5, 900)
+    tell(told.append, facts)
+    assert told == [
+        RecordsSettled("a-stream", 4, 0.5, 900),
+        ChangesSettled("shop", "INSERT", 2),
+        ChangesSettled("orders", "REMOVE", 1),
+    ]

@@ -14,13 +14,13 @@ import pytest
 from cdc import Applied, Change, Deadline, Outcome
 from cdc.dead_letters.letter import DeadLetter
 from cdc.dead_letters.query import Selection, selected
-from cdc.dead_letters.redrive import Kept, Redriven
+from cdc.dead_letters.redrive import Redriven, StillDead
 from cdc.errors import MalformedRecord, SinkUnavailable
 from cdc.records.decoding import Record
 from cdc.sinks.functions import FunctionSink
 from cdc.testing import ScriptedSink, change, stream_record
 from consumers.aws_lambda.on_failure import RECORDS_GONE, FailedBatch, ReadBack, read_on_failure, redrive_batch
-from consumers.aws_lambda.stream_reader import Streams
+from consumers.aws_lambda.stream_reader import StreamRangeReader
 from tests.events import payload
 from tests.redriving import Here, Items, Letters, Writes, redriver
 
@@ -103,7 +103,7 @@ def test_nothing_is_written_before_all_is_archived() -> None:
     here = Here(archived=Unflushable(lambda _: Applied(), "archive"))
     redriving = redriver(here, Items(), Letters())
     result = redrive_batch(read_on_failure(WHOLE), redriving, refused, Deadline.after(60))
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert here.sink.written == []
 
 
@@ -164,7 +164,7 @@ def test_records_that_are_gone_are_said_loudly_and_their_range_is_kept(
     assert letter.record == RANGE["DDBStreamBatchInfo"]
     assert len({one.identity for one in here.sink.changes}) == left
     ((_, again),) = redriving.redrive([key], Deadline.after(1))
-    assert isinstance(again, Kept)
+    assert isinstance(again, StillDead)
     assert "fill the index from the table" in again.reason
     assert list(letters.kept) == [key]
 
@@ -177,7 +177,7 @@ def test_a_loss_that_cannot_be_recorded_keeps_the_message() -> None:
     redriving = redriver(Here(), Items(), Failing())
     gone = ReadBack((), False)
     result = redrive_batch(read_on_failure(RANGE), redriving, lambda *_: gone, Deadline.after(60))
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
 
 
 # reading back
@@ -231,7 +231,7 @@ def batch_of(first: int, last: int, size: int) -> FailedBatch:
 
 
 def read(stream: FakeStream, batch: FailedBatch) -> tuple[list[int], bool]:
-    found = Streams(lambda _service, _region: stream)(batch, Deadline.after(60))
+    found = StreamRangeReader(lambda _service, _region: stream)(batch, Deadline.after(60))
     assert all(isinstance(record, Change) for record in found.records)
     return [record.sequence.value for record in found.records if record.sequence], found.complete
 
@@ -284,7 +284,7 @@ def test_a_batch_of_kinesis_is_read_back_in_its_region() -> None:
         asked.append((service, region))
         return stream
 
-    found = Streams(client)(read_on_failure(document), Deadline.after(60))
+    found = StreamRangeReader(client)(read_on_failure(document), Deadline.after(60))
     (one,) = found.records
     assert found.complete
     assert isinstance(one, Change)

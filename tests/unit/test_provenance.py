@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc.errors import ConfigError
-from cdc.records.sequence import Stream
-from cdc.sinks.opensearch.provenance import Source, admitted
+from cdc.records.stream import Stream
+from cdc.sinks.opensearch.provenance import RememberedSource, admitted
 
 NOW = 3_500_000
 
@@ -21,8 +21,8 @@ OLD, NEW, NEWER = (stream(f"2026-01-15T09:{minute}:00.123") for minute in (30, 3
 KINESIS = Stream.kinesis("arn:aws:kinesis:eu-west-1:111122223333:stream/changes", "shop")
 
 
-def known(*streams: Stream, minute_now: int = NOW) -> Source | None:
-    source: Source | None = None
+def known(*streams: Stream, minute_now: int = NOW) -> RememberedSource | None:
+    source: RememberedSource | None = None
     for one in streams:
         source = admitted(source, one, "orders", minute_now)
     return source

@@ -8,13 +8,15 @@ import logging
 import pytest
 
 from cdc import Applied, Change, Deadline, Outcome, Rejected, Superseded
+from cdc.causes import Cause
+from cdc.dead_letters.letter import letter_of
 from cdc.dead_letters.query import Selection, selected
-from cdc.dead_letters.redrive import Kept, Redriven
-from cdc.delivery.dead_lettering import letter_of
+from cdc.dead_letters.redrive import Redriven, StillDead
 from cdc.errors import SinkUnavailable
 from cdc.records.attributes import encode_item
 from cdc.records.decoding import read_lambda
-from cdc.records.sequence import Stream, keys_digest
+from cdc.records.identity import keys_digest
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from cdc.sinks.functions import FunctionSink
 from cdc.testing import STREAM_ARN, ScriptedSink, change, stream_record
@@ -78,7 +80,7 @@ def test_unless_only_does_not_hold_a_redrive_back() -> None:
 def test_what_was_deferred_for_too_long_is_redriven_as_any_other() -> None:
     letters, items, here = Letters(), Items(), Here()
     items.put(KEY, n=2)
-    letter = letter_of(change(KEY, None, {"n": 1}), Rejected("deferred_too_long: 503"), "opensearch", NOW)
+    letter = letter_of(change(KEY, None, {"n": 1}), Rejected(Cause("deferred_too_long: 503")), "opensearch", NOW)
     letters.keep(letter)
     assert redriven(redriver(here, items, letters), letter.name) == [Redriven()]
     assert [write.index for write in here.sink.written] == ["orders", "audit"]  # it had reached no document
@@ -116,7 +118,7 @@ def test_an_item_that_never_rests_stays_a_letter() -> None:
 
     key = kept(letters, change(KEY, None, {"n": 0}))
     (result,) = redriven(redriver(Here(sink=Writes(answer)), items, letters), key)
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert "try again later" in result.reason
     assert list(letters.kept) == [key]
 
@@ -141,11 +143,11 @@ def test_a_newer_state_in_the_index_settles_the_letter() -> None:
 
 def test_a_change_that_is_rejected_again_stays_with_the_newest_reason() -> None:
     letters, items = Letters(), Items()
-    here = Here(sink=Writes(lambda _: Rejected("worse", "the value", "orders/a", "shop.yml")))
+    here = Here(sink=Writes(lambda _: Rejected(Cause("worse"), "the value", "orders/a", "shop.yml")))
     items.put(KEY, n=1)
     key = kept(letters, change(KEY, None, {}))
     (result,) = redriven(redriver(here, items, letters), key)
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert "worse" in result.reason
     assert "the value" not in result.reason
     letter = letters.read(key)
@@ -156,8 +158,8 @@ def test_a_change_that_is_rejected_again_stays_with_the_newest_reason() -> None:
 def test_a_rejection_is_not_announced_again() -> None:
     letters, items, announced = Letters(), Items(), Letters()
     items.put(KEY, n=1)
-    here = Here(sink=Writes(lambda _: Rejected("no")))
-    redriven(redriver(here, items, letters, kept=announced), kept(letters, change(KEY, None, {})))
+    here = Here(sink=Writes(lambda _: Rejected(Cause("no"))))
+    redriven(redriver(here, items, letters, dead_letters=announced), kept(letters, change(KEY, None, {})))
     assert announced.kept == {}
 
 
@@ -177,7 +179,7 @@ def test_a_letter_stays_while_its_write_is_not_durable() -> None:
     key = kept(letters, change(KEY, None, {}))
     redriving = redriver(Here(sink=Unflushable()), items, letters)
     ((_, result),) = redriving.redrive([key], Deadline.after(60, clock=Clock()))
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert list(letters.kept) == [key]
 
 
@@ -185,7 +187,7 @@ def test_a_table_out_of_reach_keeps_the_letter() -> None:
     letters, items, here = Letters(), Items(), Here()
     items.down = True
     (result,) = redriven(redriver(here, items, letters), kept(letters, change(KEY, None, {})))
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert here.sink.written == []
     assert len(letters.kept) == 1
 
@@ -213,8 +215,8 @@ def test_the_table_of_another_account_is_never_read_for_it() -> None:
     def another(_stream: Stream) -> None:
         raise SinkUnavailable("table", "the stream is another's")
 
-    (result,) = redriven(redriver(here, items, letters, reach=another), kept(letters, change(KEY, None, {})))
-    assert isinstance(result, Kept)
+    (result,) = redriven(redriver(here, items, letters, check=another), kept(letters, change(KEY, None, {})))
+    assert isinstance(result, StillDead)
     assert (items.reads, here.sink.written) == (0, [])
 
 
@@ -231,7 +233,7 @@ def test_a_letter_that_no_mapping_names_any_more_stays_with_a_clear_reason(
     letters = Letters()
     key = kept(letters, change(KEY, None, {}, stream_arn=arn), document=document)
     (result,) = redriven(redriver(Here(), Items(), letters), key)
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert message in result.reason
     assert list(letters.kept) == [key]
 
@@ -239,16 +241,16 @@ def test_a_letter_that_no_mapping_names_any_more_stays_with_a_clear_reason(
 def test_a_letter_of_an_index_of_a_mapping_without_any_stays() -> None:
     letters, here = Letters(), Here("table: shop")
     (result,) = redriven(redriver(here, Items(), letters), kept(letters, change(KEY, None, {}), document=""))
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert "the mapping names none" in result.reason
 
 
 def test_letters_of_one_index_are_written_together_and_each_is_settled_for_itself() -> None:
     letters, items = Letters(), Items()
-    here = Here(sink=Writes(lambda one: Rejected("no") if one.keys["pk"] == "k1" else Applied()))
+    here = Here(sink=Writes(lambda one: Rejected(Cause("no")) if one.keys["pk"] == "k1" else Applied()))
     keys = [kept(letters, change({"pk": f"k{n}"}, None, {}, sequence=n + 1)) for n in range(3)]
     kinds = [type(result) for result in redriven(redriver(here, items, letters), *keys)]
-    assert kinds == [Redriven, Kept, Redriven]
+    assert kinds == [Redriven, StillDead, Redriven]
     assert items.reads == 2
     assert list(letters.kept) == [keys[1]]
 
@@ -273,7 +275,7 @@ def test_a_function_gets_the_letters_own_change_marked_as_redriven() -> None:
 def test_a_letter_of_a_function_that_is_not_here_stays(functions: Sink | None) -> None:
     letters, here = Letters(), Here(functions=functions)
     (result,) = redriven(redriver(here, Items(), letters), kept(letters, change(KEY, {}, {}), "function", ""))
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert len(letters.kept) == 1
 
 
@@ -304,7 +306,7 @@ def test_a_record_that_is_readable_by_now_goes_to_every_sink_the_archive_first()
     items.put(KEY, n=7)
     good = stream_record(KEY, None, {"n": 1})
     unreadable = read_lambda({"Records": [{**good, "eventName": "?"}]})[0]
-    letter = letter_of(unreadable, Rejected("no"), "source", NOW)
+    letter = letter_of(unreadable, Rejected(Cause("no")), "source", NOW)
     key = letter.name
     letters.kept[key] = letter.to_json().replace(b'"?"', b'"INSERT"')  # as if a later release could read it
     assert redriven(redriver(here, items, letters), key) == [Redriven()]
@@ -315,8 +317,8 @@ def test_a_record_that_is_readable_by_now_goes_to_every_sink_the_archive_first()
 
 def test_what_a_sink_rejects_of_a_readable_record_becomes_a_letter_of_its_own() -> None:
     letters = Letters()
-    here = Here(sink=Writes(lambda _: Rejected("no", document="orders/a")))
-    letter = letter_of(change(KEY, None, {}), Rejected("no"), "source", NOW)
+    here = Here(sink=Writes(lambda _: Rejected(Cause("no"), document="orders/a")))
+    letter = letter_of(change(KEY, None, {}), Rejected(Cause("no")), "source", NOW)
     letters.keep(letter)
     assert redriven(redriver(here, Items(), letters), letter.name) == [Redriven()]
     assert [one.sink for _, one in selected(letters, Selection())] == ["opensearch"]
@@ -325,8 +327,8 @@ def test_what_a_sink_rejects_of_a_readable_record_becomes_a_letter_of_its_own() 
 def test_a_record_that_is_still_unreadable_stays() -> None:
     letters = Letters()
     unreadable = read_lambda({"Records": [{**stream_record(KEY, None, {}), "eventName": "?"}]})[0]
-    letter = letter_of(unreadable, Rejected("no"), "source", NOW)
+    letter = letter_of(unreadable, Rejected(Cause("no")), "source", NOW)
     letters.keep(letter)
     (result,) = redriven(redriver(Here(), Items(), letters), letter.name)
-    assert isinstance(result, Kept)
+    assert isinstance(result, StillDead)
     assert "can't be read" in result.reason

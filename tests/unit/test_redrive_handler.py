@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from cdc import Applied, Change, Deadline, Outcome, Rejected
-from cdc.delivery.dead_lettering import letter_of
+from cdc.causes import Cause
+from cdc.dead_letters.letter import letter_of
 from cdc.errors import ConfigError
 from cdc.testing import SimulatedClock, change
-from consumers.aws_lambda.changes import redrive_handler
 from consumers.aws_lambda.embedded_metrics import EmbeddedMetrics
 from consumers.aws_lambda.on_failure import FailedBatch, ReadBack
-from consumers.aws_lambda.redrive import RedriveQueue, _Wired
+from consumers.aws_lambda.redrive import RedriveFunction, RedriveQueue, redrive_handler
+from consumers.aws_lambda.startup import LambdaFunction
 from tests.events import payload
 from tests.invoking import Context, Deployment
 from tests.redriving import Here, Items, Letters, Writes, redriver
@@ -40,7 +41,7 @@ def queue_of(letters: Letters, here: Here | None = None, **options: Any) -> Redr
 
 def announced(letters: Letters, answer: Callable[[Change], Outcome] = lambda _: Applied()) -> dict[str, Any]:
     letter = letter_of(
-        change({"pk": "a"}, None, {}), Rejected("no", document="orders/a"), "opensearch", datetime.now(UTC)
+        change({"pk": "a"}, None, {}), Rejected(Cause("no"), document="orders/a"), "opensearch", datetime.now(UTC)
     )
     letters.keep(letter)
     return {"kind": "cdc-dead-letter", "bucket": "b", "key": letter.name}
@@ -59,7 +60,7 @@ def test_an_announced_letter_is_redriven(wrapped: bool) -> None:
 def test_a_letter_that_stays_keeps_its_message_and_no_other() -> None:
     letters = Letters()
     body = announced(letters)
-    queue = queue_of(letters, Here(sink=Writes(lambda _: Rejected("no"))))
+    queue = queue_of(letters, Here(sink=Writes(lambda _: Rejected(Cause("no")))))
     assert respond(queue, message(body, "bad"), message(RANGE, "good")) == ["bad"]
     assert len(letters.kept) == 1
 
@@ -143,8 +144,9 @@ def test_a_redrive_tells_how_many_messages_are_done_with_and_how_many_stay() -> 
     metrics = EmbeddedMetrics("DynamoDBCDC", write=lines.append)
     deployment = Deployment()
     clock = deployment.clock
-    wired = _Wired(queue_of(Letters()), deployment.wiring, metrics)
-    answer = wired({"Records": [message(WHOLE, "good"), message("no JSON", "bad")]}, Context(clock, clock() + 60))
+    redrive = RedriveFunction(deployment.runtime, metrics, queue_of(Letters()))
+    function = LambdaFunction(redrive, lambda _event: "", metrics)
+    answer = function({"Records": [message(WHOLE, "good"), message("no JSON", "bad")]}, Context(clock, clock() + 60))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
     told = json.loads("".join(lines))
     assert (told["Redriven"], told["Kept"]) == (1, 1)
@@ -173,6 +175,6 @@ def test_a_handler_without_a_bucket_says_what_to_set(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CDC_MAPPINGS", "mappings")
     monkeypatch.setenv("CDC_OPENSEARCH_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.delenv("CDC_DEAD_LETTER_BUCKET", raising=False)
-    module._queue.cache_clear()
+    module._by_mappings.cache_clear()
     with pytest.raises(ConfigError, match="CDC_DEAD_LETTER_BUCKET"):
         redrive_handler({"Records": []}, Context())

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdc.causes import Cause
 from cdc.deadline import Deadline
 from cdc.delivery.shard import BatchFacts, LeaseLost, Payload, Running, ShardConsumer, ShardSettings
 from cdc.errors import SinkUnavailable
 from cdc.outcome import Applied, Deferred, Outcome, leading_settled
 from cdc.records.decoding import Record, read_adapter
-from cdc.records.sequence import SequenceNumber, Stream
+from cdc.records.sequence import SequenceNumber
+from cdc.records.stream import Stream
 from cdc.testing import STREAM_ARN, stream_record
 
 STREAM = Stream.dynamodb(STREAM_ARN)
@@ -115,14 +117,14 @@ def test_many_bytes_are_flushed_at_once() -> None:
 
 
 def test_a_deferred_record_holds_the_shard_and_the_settled_prefix_is_checkpointed() -> None:
-    tries: Iterator[Outcome] = iter([Deferred("busy"), Deferred("busy"), Applied()])
+    tries: Iterator[Outcome] = iter([Deferred(Cause("busy")), Deferred(Cause("busy")), Applied()])
     recorder = Recorder(answers=lambda record: next(tries) if _number(record) == 2 else Applied())
     consumer(recorder, flush_seconds=0).process(payloads(1, 2, 3), recorder.checkpoint)
     assert recorder.events == ["write 3", "flush", "checkpoint 1", "write 2", "write 2", "flush", "checkpoint 3"]
 
 
 def test_a_held_shard_lets_go_when_a_stop_is_asked() -> None:
-    recorder, running = Recorder(answers=lambda record: Deferred("busy")), Running()
+    recorder, running = Recorder(answers=lambda record: Deferred(Cause("busy"))), Running()
     running.stop.set()
     shard = consumer(recorder, running)
     shard.process(payloads(1, 2), recorder.checkpoint)
@@ -138,7 +140,7 @@ def test_a_held_shard_lets_go_when_the_lease_is_lost() -> None:
 
     def losing(_record: Record) -> Outcome:
         recorder.held = False
-        return Deferred("busy")
+        return Deferred(Cause("busy"))
 
     recorder.answers = losing
     shard = consumer(recorder)
@@ -156,7 +158,7 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_batch_is_said_and_drops_what_is
 
     def losing(record: Record) -> Outcome:
         recorder.held = _number(record) < 2
-        return Applied() if recorder.held else Deferred("the lease is gone")
+        return Applied() if recorder.held else Deferred(Cause("the lease is gone"))
 
     recorder.answers = losing
     shard = consumer(recorder)
@@ -255,7 +257,7 @@ def test_never_more_is_checkpointed_than_is_settled_and_durable(
         disturb(mode)
         if mode == "defer once":
             modes[_number(record)] = "apply"
-        return Deferred("busy")
+        return Deferred(Cause("busy"))
 
     recorder.answers = answer
     recorder.failing_flushes = failing
@@ -284,7 +286,7 @@ def test_a_shard_says_since_when_and_on_what_it_is_held() -> None:
         status = running.shards["", "shard-1"]
         seen.append((status.held_since, status.held_on))
         recorder.now += 10
-        return Applied() if len(seen) > 2 else Deferred(f"busy {len(seen)}")
+        return Applied() if len(seen) > 2 else Deferred(Cause(f"busy {len(seen)}"))
 
     recorder.answers = answer
     shard = consumer(recorder, running)
@@ -301,7 +303,7 @@ def test_a_held_shard_says_so_once_for_each_cause_and_says_when_it_goes_on(caplo
 
     def answer(_record: Record) -> Outcome:
         recorder.now += 20
-        return Deferred(cause) if (cause := next(causes, "")) else Applied()
+        return Deferred(Cause(cause)) if (cause := next(causes, "")) else Applied()
 
     recorder.answers = answer
     consumer(recorder, running, flush_seconds=600).process(payloads(1), recorder.checkpoint, 5000)
@@ -315,7 +317,7 @@ def test_a_held_shard_says_so_once_for_each_cause_and_says_when_it_goes_on(caplo
 
 def test_a_batch_that_gets_on_in_part_is_held_until_it_is_settled(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    tries: Iterator[Outcome] = iter([Applied(), Deferred("busy"), Deferred("busy")])
+    tries: Iterator[Outcome] = iter([Applied(), Deferred(Cause("busy")), Deferred(Cause("busy"))])
     recorder = Recorder(answers=lambda _record: next(tries, Applied()))
     consumer(recorder).process(payloads(1, 2), recorder.checkpoint)
     said = [record.getMessage().partition(" is held")[0].partition(", after")[0] for record in caplog.records]

@@ -15,13 +15,12 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc.sinks.opensearch.client import opensearch_client
+from cdc.sinks.opensearch.client import OpenSearchOptions, opensearch_client
 from cdc.sinks.opensearch.signing import Signer, environment_keys
-from consumers.settings import load_settings
 
 NOW = datetime(2026, 1, 15, 9, 30, 12, tzinfo=UTC)
 UNZONED = NOW.replace(tzinfo=None)
-"""As botocore has it."""
+"""Credentials in botocore's shape."""
 HOSTS = ("https://search.example.com", "https://search.example.com:9443", "http://127.0.0.1:9200", "https://a.b:443")
 PATHS = (
     "/",
@@ -110,7 +109,7 @@ def test_what_arrives_at_a_server_is_what_was_signed(monkeypatch: pytest.MonkeyP
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
-        client = opensearch_client(load_settings({"CDC_OPENSEARCH_ENDPOINT": url, "CDC_OPENSEARCH_AUTH": "es"}))
+        client = opensearch_client(OpenSearchOptions(endpoint=url, auth="es"))
         client.bulk(body=b'{"index":{}}\n{"a":"\xc3\xa4"}\n', params={"filter_path": "errors,items.*._version"})
         client.indices.get_alias(name="orders-é,b*")
         client.indices.exists(index="orders")
@@ -147,7 +146,7 @@ def test_a_client_that_signs_gives_each_request_its_signature(monkeypatch: pytes
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    settings = load_settings({"CDC_OPENSEARCH_ENDPOINT": "https://search.example.com", "CDC_OPENSEARCH_AUTH": "aoss"})
-    connection = opensearch_client(settings).transport.get_connection()
+    options = OpenSearchOptions(endpoint="https://search.example.com", auth="aoss")
+    connection = opensearch_client(options).transport.get_connection()
     headers = connection.http_auth("GET", "https://search.example.com/", None)
     assert "/eu-west-1/aoss/aws4_request" in headers["Authorization"]

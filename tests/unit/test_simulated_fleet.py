@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from cdc.causes import Cause
 from cdc.deadline import Deadline
 from cdc.delivery.pipeline import Pipeline
 from cdc.delivery.shard import Running, ShardConsumer, ShardSettings
 from cdc.outcome import Applied, Deferred, Outcome, Rejected
 from cdc.records.change import Change
 from cdc.records.decoding import read_adapter
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.testing import (
     MemorySink,
     ScriptedSink,
@@ -91,7 +92,7 @@ def test_a_deferred_change_holds_its_shard_while_simulated_time_passes() -> None
     until = world.clock() + 120
 
     def script(change: Change) -> Outcome:
-        return Deferred("not yet") if world.clock() < until else Applied()
+        return Deferred(Cause("not yet")) if world.clock() < until else Applied()
 
     sink = ScriptedSink(script)
     fleet = Fleet(world, sink)
@@ -104,7 +105,7 @@ def test_a_deferred_change_holds_its_shard_while_simulated_time_passes() -> None
 
 def test_a_rejected_change_without_a_store_is_never_acknowledged() -> None:
     world = World(3)
-    fleet = Fleet(world, ScriptedSink(lambda _: Rejected("never")))
+    fleet = Fleet(world, ScriptedSink(lambda _: Rejected(Cause("never"))))
     fleet.start("a")
     crash = world.clock() + 300
     fleet.kcl.meanwhile = lambda: fleet.kcl.crash_now() if world.clock() > crash else None

@@ -9,7 +9,7 @@ import pytest
 
 from cdc.delivery.shard import Checkpoint, Payload
 from cdc.records.decoding import read_adapter
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from cdc.testing import (
     Gap,
     SimulatedKcl,

@@ -9,7 +9,9 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from cdc import Rejected
-from cdc.delivery.dead_lettering import S3DeadLetters, letter_of
+from cdc.causes import Cause
+from cdc.dead_letters.letter import letter_of
+from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.errors import SinkUnavailable
 from cdc.testing import Always, SimulatedClock, SimulatedS3, change
 
@@ -69,7 +71,7 @@ def test_dead_letters_are_kept_or_said_not_to_be() -> None:
     clock = SimulatedClock()
     s3: Any = SimulatedS3(clock)
     store = S3DeadLetters(s3, "b")
-    letter = letter_of(change({"pk": "a"}, None, {"b": b"x"}), Rejected("poison"), "opensearch", clock.utc())
+    letter = letter_of(change({"pk": "a"}, None, {"b": b"x"}), Rejected(Cause("poison")), "opensearch", clock.utc())
     store.keep(letter)
     ((key, stored),) = s3.objects.items()
     assert key == f"dead-letters/{letter.name}"

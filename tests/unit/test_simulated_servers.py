@@ -23,8 +23,9 @@ from opensearchpy.exceptions import (
 from cdc import Applied, Deadline, Deferred, Outcome, Rejected
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
-from cdc.sinks.opensearch.indices import Targets, prepare
+from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.sink import OpenSearchSink
+from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import Always, Faults, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change
 
 

@@ -12,7 +12,8 @@ from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
 from cdc.records.change import Change, Operation, StreamView
 from cdc.records.decoding import read_adapter, read_kinesis, read_lambda
-from cdc.records.sequence import SequenceNumber, Stream
+from cdc.records.sequence import SequenceNumber
+from cdc.records.stream import Stream
 from cdc.testing import Faults, SimulatedClock, SimulatedKinesis, SimulatedShard, SimulatedTable, adapter_payload
 from tests.events import payload
 

@@ -1,4 +1,4 @@
-"""What a consumer follows, and how each table is got ready at its first change."""
+"""A consumer follows a source, and gets each table ready at its first change."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 import orjson
 import pytest
 
+from cdc.causes import Cause
 from cdc.deadline import Deadline
+from cdc.delivery.pipeline import Pipeline
 from cdc.delivery.shard import Payload
 from cdc.errors import ConfigError, SinkUnavailable
-from cdc.outcome import Applied, Deferred, Outcome
+from cdc.outcome import Applied, Deferred
 from cdc.records.change import Change, StreamView
 from cdc.records.decoding import Record
-from cdc.records.sequence import Stream
-from consumers.kcl.preparing import Preparing
+from cdc.records.stream import Stream
+from cdc.testing import MemorySink
 from consumers.kcl.service import Following
 from consumers.kcl.sources import kinesis
 from consumers.kcl.sources.kinesis import KinesisStream, check_precision, is_trimmed
@@ -97,26 +99,13 @@ def test_nothing_and_two_kinds_are_refused(environment: dict[str, str], argument
         Following.of(load_settings(environment), *arguments)
 
 
-class Sink:
-    """Applies everything."""
-
-    def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
-        return [Applied()] * len(records)
-
-    def flush(self, deadline: Deadline) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def test_each_table_is_prepared_once_before_its_first_change_is_written() -> None:
+def test_each_table_of_a_batch_is_prepared_before_its_first_change_is_written() -> None:
     prepared: list[tuple[str, Sequence[str]]] = []
-    pipeline = Preparing(Sink(), lambda source, keys, _view: prepared.append((source.table, keys)))
+    pipeline = Pipeline(MemorySink(), None, prepare=lambda source, keys, *_: prepared.append((source.table, keys)))
     records = [kinesis_change("a"), kinesis_change("b"), kinesis_change("a")]
     pipeline.write(records, Deadline.after(1))
     pipeline.write(records, Deadline.after(1))
-    assert [table for table, _ in prepared] == ["a", "b"]
+    assert [table for table, _ in prepared] == ["a", "b"] * 2
 
 
 def test_a_batch_waits_while_a_table_cannot_be_prepared() -> None:
@@ -126,8 +115,8 @@ def test_a_batch_waits_while_a_table_cannot_be_prepared() -> None:
         for refusal in refusals:
             raise refusal
 
-    pipeline = Preparing(Sink(), prepare)
-    waiting = Deferred("opensearch: not now", 2.0)
+    pipeline = Pipeline(MemorySink(), None, prepare=prepare)
+    waiting = Deferred(Cause("opensearch: not now"), 2.0)
     assert pipeline.write([kinesis_change()] * 2, Deadline.after(1)) == [waiting, waiting]
     assert pipeline.write([kinesis_change()] * 2, Deadline.after(1)) == [Applied(), Applied()]
 

@@ -12,7 +12,8 @@ import pytest
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord
 from cdc.records.change import Added, Change, Changed, Operation, Removed, StreamView
 from cdc.records.decoding import Unreadable, change_from_kinesis, changes_from_lambda, read_adapter, read_lambda
-from cdc.records.sequence import SequenceNumber, Stream
+from cdc.records.sequence import SequenceNumber
+from cdc.records.stream import Stream
 from cdc.testing import STREAM_ARN, stream_record
 from tests.events import FOLDER, payload
 

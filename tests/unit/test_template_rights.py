@@ -1,4 +1,4 @@
-"""What the template lets the functions do is what they, or Lambda for them, do: each action, on what it is done to."""
+"""The template's rights are what the functions, or Lambda for them, do: each action, on what it is done to."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ NAMES = {"s3:ListObjectsV2": "s3:ListBucket", "s3:HeadBucket": "s3:ListBucket", 
 PLACES = {
     "cdc.archive": "archive",
     "cdc.sinks.archive_s3": "archive",
-    "cdc.delivery.dead_lettering": "letters",
+    "cdc.dead_letters.s3": "letters",
     "cdc.mappings.locations": "mappings",
     "consumers.failure_records": "failures",
     "sqs": "LetterQueue",
     "dynamodb": "table",
 }
-"""What a module's calls to S3, and all calls to another service, are about."""
+"""The subjects of a module's calls to S3, and of all calls to another service."""
 
 REDRIVE_ALONE = {
-    ("cdc.delivery.dead_lettering", "get_object"): "S3DeadLetters.read",
-    ("cdc.delivery.dead_lettering", "delete_object"): "S3DeadLetters.delete",
-    ("cdc.delivery.dead_lettering", "list_objects_v2"): "S3DeadLetters.keys",
+    ("cdc.dead_letters.s3", "get_object"): "S3DeadLetters.read",
+    ("cdc.dead_letters.s3", "delete_object"): "S3DeadLetters.delete",
+    ("cdc.dead_letters.s3", "list_objects_v2"): "S3DeadLetters.keys",
 }
 """Calls of modules of both, by methods that the function for changes has no use for."""
 NEVER = {
@@ -108,7 +108,7 @@ MARKS = {
     "ChangesLogs": "ChangesLogs",
     "RedriveLogs": "RedriveLogs",
 }
-"""What a resource's ARN is made of, the first mark deciding."""
+"""The parts of a resource's ARN, the first mark deciding."""
 
 
 def granted(role: str) -> set[Right]:
@@ -292,7 +292,7 @@ DOMAIN = "arn:aws:es:eu-west-1:111122223333:domain/example"
 
 
 def allowed(role: str, **parameters: Any) -> dict[str, Any]:
-    """What each statement of a role is about, by its `Sid`."""
+    """The subject of each statement of a role, by its `Sid`."""
     made = resolved(**parameters)
     documents = [policy["PolicyDocument"] for policy in made[role]["Policies"]]
     documents.append(made["CommonPolicy"]["PolicyDocument"])

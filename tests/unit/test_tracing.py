@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -13,11 +14,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from cdc import Applied, Deadline, Outcome, Rejected
+from cdc.causes import Cause
 from cdc.delivery.traced import Traced
+from cdc.delivery.wrapper import SinkWrapper
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.testing import MemorySink, ScriptedSink, change
 from cdc.tracing import UNTRACED, Spans, opentelemetry_spans
-from consumers.pipelines import wire
+from consumers.pipelines import LAMBDA
+from consumers.runtime import Runtime, open_runtime
 from consumers.settings import load_settings
 from tests.events import payload
 from tests.invoking import Deployment
@@ -56,7 +60,7 @@ def test_decoding_each_sink_and_the_archive_are_spans_of_an_invocation(exported:
 
 
 def test_a_write_tells_how_many_changes_had_which_outcome(exported: Exported) -> None:
-    answers: Iterator[Outcome] = iter([Applied(), Applied(), Rejected("no")])
+    answers: Iterator[Outcome] = iter([Applied(), Applied(), Rejected(Cause("no"))])
     sink = Traced(ScriptedSink(lambda _: next(answers)), exported.spans)
     sink.write([change({"pk": f"k{n}"}, None, {}, sequence=n + 1) for n in range(3)], Deadline.after(1))
     (span,) = exported.ended
@@ -89,19 +93,27 @@ def test_spans_hold_nothing_of_an_item(exported: Exported) -> None:
 
 
 def test_off_there_is_no_traced_sink_and_no_import() -> None:
-    wiring = {
-        switch: wire(load_settings({"CDC_MAPPINGS": "none", "CDC_TRACING": switch}), functions=MemorySink())
+    runtimes = {
+        switch: open_runtime(load_settings({"CDC_MAPPINGS": "none", "CDC_TRACING": switch}), own=MemorySink)
         for switch in ("true", "false")
     }
-    assert wiring["false"].spans is UNTRACED
-    assert "Traced" not in repr(wiring["false"].pipeline())
-    assert "Traced" in repr(wiring["true"].pipeline())
+    assert runtimes["false"].pipelines.spans is UNTRACED
+    assert not any(isinstance(sink, Traced) for sink in around(runtimes["false"]))
+    assert any(isinstance(sink, Traced) for sink in around(runtimes["true"]))
     code = "import consumers.aws_lambda.changes, sys; print('opentelemetry' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
+def around(runtime: Runtime) -> Iterator[Any]:
+    """The wrappers of the one sink, from the outside in."""
+    (sink,) = runtime.pipelines.pipeline(LAMBDA).sink.sinks  # type: ignore[attr-defined]
+    while isinstance(sink, SinkWrapper):
+        yield sink
+        sink = sink.sink
+
+
 def test_without_the_api_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
     with pytest.raises(ConfigError, match=r"pip install 'dynamodb-cdc\[tracing\]'"):
-        wire(load_settings({"CDC_MAPPINGS": "none", "CDC_TRACING": "true"}), functions=MemorySink())
+        open_runtime(load_settings({"CDC_MAPPINGS": "none", "CDC_TRACING": "true"}), own=MemorySink)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from cdc.mappings.compiled import Index, Write
+from cdc.causes import Cause, CauseKind
+from cdc.mappings.writes import Put, Write
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Superseded
 
 __all__ = ["action_bytes", "chunks", "request_failure", "verdict"]
@@ -26,6 +28,8 @@ _MAY_PASS = frozenset(
     }
 )
 """Error types that say something of the index or the cluster, never of the document."""
+_OVERLOADED = frozenset({"rejected_execution_exception", "circuit_breaking_exception"})
+_ERROR_TYPE = re.compile("[a-z][a-z_]{0,60}")
 
 
 def action_bytes(write: Write, *, require_alias: bool) -> bytes:
@@ -40,7 +44,7 @@ def action_bytes(write: Write, *, require_alias: bool) -> bytes:
         about["routing"] = write.routing
     if require_alias:
         about["require_alias"] = True
-    if isinstance(write, Index):
+    if isinstance(write, Put):
         return orjson.dumps({"index": about}) + b"\n" + write.source + b"\n"
     return orjson.dumps({"delete": about}) + b"\n"
 
@@ -58,31 +62,47 @@ def chunks(sizes: Sequence[int], max_bytes: int, max_count: int) -> Iterator[sli
 
 
 def verdict(item: Mapping[str, Any]) -> Outcome:
-    """What one item of a bulk response means for its operation."""
+    """The meaning of one item of a bulk response for its operation."""
     ((action, answer),) = item.items()
     status = int(answer.get("status", 0))
     error = answer.get("error")
     if error is None:
         if 200 <= status < 300 or (action == "delete" and status == 404):
             return Applied()  # a delete that finds nothing has still put its version on record
-        return Deferred(f"OpenSearch answered {status} without a reason", 1.0)
+        cause = Cause(f"OpenSearch answered {status} without a reason", CauseKind.STRANGE_ANSWER, f"http_{status}")
+        return Deferred(cause, 1.0)
     kind = str(error.get("type", "unknown")) if isinstance(error, Mapping) else "unknown"
     if status == 409 and kind == "version_conflict_engine_exception":
         return Superseded()
     if status in (401, 403, 408, 409, 429) or status >= 500 or kind in _MAY_PASS:
-        return Deferred(f"OpenSearch: {status} {kind}")
-    return Rejected(f"OpenSearch: {status} {kind}", orjson.dumps(error).decode())
+        return Deferred(Cause(f"OpenSearch: {status} {kind}", _deferred_kind(status, kind), kind))
+    return Rejected(
+        Cause(f"OpenSearch: {status} {kind}", CauseKind.DOCUMENT_REFUSED, kind), orjson.dumps(error).decode()
+    )
 
 
 def request_failure(error: Exception) -> Outcome:
-    """What a failed request as a whole means for all of its operations; `Rejected` only where it may be split.
+    """The meaning of a request that failed as a whole, for all its operations; `Rejected` only where it may be split.
 
     `error` is one of opensearch-py's exceptions.
     """
     status = getattr(error, "status_code", None)
     kind = str(getattr(error, "error", "") or type(error).__name__)
     if status in (400, 413):
-        return Rejected(f"OpenSearch: {status} {kind}" if kind else f"OpenSearch: {status}", str(error))
+        return Rejected(
+            Cause(f"OpenSearch: {status} {kind:.100}", CauseKind.DOCUMENT_REFUSED, _code(status, kind)), str(error)
+        )
     if isinstance(status, int):
-        return Deferred(f"OpenSearch: {status} {kind}")
-    return Deferred(f"OpenSearch is out of reach: {type(error).__name__}")
+        return Deferred(Cause(f"OpenSearch: {status} {kind:.100}", _deferred_kind(status, kind), _code(status, kind)))
+    return Deferred(Cause(f"OpenSearch is out of reach: {type(error).__name__}", CauseKind.OUT_OF_REACH))
+
+
+def _deferred_kind(status: int, error_type: str) -> CauseKind:
+    if status == 429 or error_type in _OVERLOADED:
+        return CauseKind.OVERLOADED
+    return CauseKind.INDEX_UNAVAILABLE if error_type in _MAY_PASS else CauseKind.OUT_OF_REACH
+
+
+def _code(status: int, error_type: str) -> str:
+    """OpenSearch's own error type; what else stands there (a page of a proxy) is no word to count by."""
+    return error_type if _ERROR_TYPE.fullmatch(error_type) else f"http_{status}"

@@ -4,71 +4,68 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from cdc.aws_session import NO_CREDENTIALS, assumed
 from cdc.errors import ConfigError
-from consumers.aws_lambda.lazy_imports import absent, late
 
 if TYPE_CHECKING:
-    from botocore.session import Session
-    from opensearchpy.client import OpenSearch
+    from opensearchpy import OpenSearch
     from urllib3.util import Timeout
 
     from cdc.deadline import Deadline
     from cdc.sinks.opensearch.signing import Signer
-    from consumers.settings import Settings
 
-__all__ = ["assumed", "opensearch_client", "timeout_of", "within"]
+__all__ = ["OpenSearchOptions", "opensearch_client", "timeout_of", "within"]
 
 _LEAST_SECONDS = 0.1
-_OF_STS: dict[str, Any] = {"connect_timeout": 1, "read_timeout": 2, "retries": {"total_max_attempts": 2}}
-"""Credentials are renewed in the middle of somebody's request, which waits for them."""
 
 
-def opensearch_client(settings: Settings) -> OpenSearch:
-    """A client that neither retries nor sniffs: what a failure means is the sink's to say.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSearchOptions:
+    """How OpenSearch is reached."""
+
+    endpoint: str
+    """Scheme, host and port."""
+    auth: Literal["none", "basic", "es", "aoss"] = "none"
+    """`es` and `aoss` sign requests by SigV4 for that service."""
+    username: str | None = None
+    password: str | None = None
+    role_arn: str | None = None
+    """A role that is assumed to sign requests, such as one of the domain's own account."""
+    verify: bool = True
+    ca_certs: str | None = None
+    timeout_seconds: float = 30.0
+
+
+def opensearch_client(options: OpenSearchOptions) -> OpenSearch:
+    """A client that neither retries nor sniffs: the sink decides what a failure means.
 
     Raises:
-        ConfigError: there is no endpoint, or SigV4 has no credentials or region.
+        ConfigError: SigV4 has no credentials or region.
     """
-    OpenSearch = _client_class()  # noqa: N806  (a class)
-    if settings.opensearch_endpoint is None:
-        raise ConfigError("there is no OpenSearch endpoint", remedy="Set CDC_OPENSEARCH_ENDPOINT.")
-    address = urlsplit(settings.opensearch_endpoint)
-    options: dict[str, Any] = {}
-    if address.scheme == "https":
-        options = {"verify_certs": settings.opensearch_verify, "ca_certs": settings.opensearch_ca_certs}
-        if not settings.opensearch_verify:
-            options["ssl_show_warn"] = True
-    match settings.opensearch_auth:
+    from opensearchpy.client import OpenSearch
+
+    more: dict[str, Any] = {}
+    if urlsplit(options.endpoint).scheme == "https":
+        more = {"verify_certs": options.verify, "ca_certs": options.ca_certs}
+        if not options.verify:
+            more["ssl_show_warn"] = True
+    match options.auth:
         case "basic":
-            options["http_auth"] = (settings.opensearch_username, settings.opensearch_password)
+            more["http_auth"] = (options.username, options.password)
         case "es" | "aoss":
-            options["http_auth"] = _signer(settings)
+            more["http_auth"] = _signer(options)
     return OpenSearch(
-        hosts=[settings.opensearch_endpoint],
-        timeout=settings.opensearch_timeout_seconds,
+        hosts=[options.endpoint],
+        timeout=options.timeout_seconds,
         max_retries=0,
         retry_on_timeout=False,
         pool_maxsize=16,
-        **options,
+        **more,
     )
-
-
-def _client_class() -> type[OpenSearch]:
-    """opensearch-py's client without what it brings along: a query language, requests, asyncio, metadata of packages.
-
-    Half of its import's time is theirs, and nothing of it is used here. Whoever does ask for it finds it.
-    """
-    late("requests", "urllib3", "urllib3.http2", "opensearchpy", "opensearchpy.helpers")
-    with nullcontext() if find_spec("aiohttp") else absent("asyncio"):  # it is for the client that needs aiohttp
-        from opensearchpy.client import OpenSearch
-    return OpenSearch
 
 
 def timeout_of(deadline: Deadline, timeout_seconds: float) -> Timeout:
@@ -110,44 +107,21 @@ class _Within:
         return ask
 
 
-def _signer(settings: Settings) -> Signer:
+def _signer(options: OpenSearchOptions) -> Signer:
     from cdc.sinks.opensearch.signing import Signer, environment_keys
 
     keys, region = environment_keys(), os.environ.get("AWS_DEFAULT_REGION")
-    if keys is not None and region and settings.opensearch_role_arn is None:
-        return Signer(lambda: keys, region, settings.opensearch_auth)
+    if keys is not None and region and options.role_arn is None:
+        return Signer(lambda: keys, region, options.auth)
     from botocore.session import get_session
 
     session = get_session()
-    if settings.opensearch_role_arn:
-        session = assumed(session, settings.opensearch_role_arn)
+    if options.role_arn:
+        session = assumed(session, options.role_arn)
     credentials = session.get_credentials()
     if credentials is None:
         raise ConfigError("there are no AWS credentials to sign requests to OpenSearch with", remedy=NO_CREDENTIALS)
     region = session.get_config_variable("region")
     if not region:
         raise ConfigError("there is no AWS region to sign requests to OpenSearch for", remedy="Set AWS_DEFAULT_REGION.")
-    return Signer(credentials.get_frozen_credentials, region, settings.opensearch_auth)
-
-
-NO_CREDENTIALS = "Give the function or task a role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
-
-
-def assumed(session: Session, role_arn: str) -> Session:
-    """A session that acts as the role, its credentials renewed by botocore as they expire."""
-    from botocore.config import Config
-    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-    from botocore.session import get_session
-
-    fetcher = AssumeRoleCredentialFetcher(
-        client_creator=partial(session.create_client, config=Config(**_OF_STS)),
-        source_credentials=session.get_credentials(),
-        role_arn=role_arn,
-        extra_args={"RoleSessionName": "dynamodb-cdc"},
-    )
-    acting = get_session()
-    acting.set_config_variable("region", session.get_config_variable("region"))
-    acting.__dict__["_credentials"] = DeferredRefreshableCredentials(  # botocore has no public way to set them
-        method="assume-role", refresh_using=fetcher.fetch_credentials
-    )
-    return acting
+    return Signer(credentials.get_frozen_credentials, region, options.auth)

@@ -23,7 +23,7 @@ class InFlight:
     most: int = 1
 
     def each(self, call: Callable[[_Part], _Answer], parts: Sequence[_Part]) -> list[_Answer]:
-        """What `call` answers to each part, in the order given. None is under way any more when this returns or
+        """The answers of `call` to each part, in the order given. None is under way any more when this returns or
         raises: the failure of the first part that has one."""
         if self.most == 1 or len(parts) < 2:
             return [call(part) for part in parts]

@@ -1,7 +1,7 @@
 """Provenance: which sources an index has had. An index remembers them, so that one that ranks lower is refused.
 
 A source whose versions rank below what an index holds would be superseded in silence, for ever. `_meta.cdc.tables` of
-the index's mapping holds, for each table's name, a `Source`.
+the index's mapping holds, for each table's name, a `RememberedSource`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cdc.errors import ConfigError
-from cdc.records.sequence import Stream, minute_at
+from cdc.records.stream import Stream
+from cdc.records.versions import minute_at
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
-__all__ = ["Source", "admit", "admitted"]
+__all__ = ["RememberedSource", "admit", "admitted"]
 
 log = logging.getLogger(__name__)
 
@@ -27,22 +28,22 @@ _ATTEMPTS = 5
 _LOOK_AGAIN_SECONDS = (0.1, 0.5)
 
 
-class Source(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an index remembers of one table. Minutes count from 2020-01-01, as in versions."""
+class RememberedSource(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The memory of an index about one table. Minutes count from 2020-01-01, as in versions."""
 
     arn: str
     stream: str = ""
     """The newest DynamoDB stream's ARN."""
     minute: int = -1
-    """Of that stream's creation."""
+    """The minute of that stream's creation."""
     kinesis: str = ""
     """The Kinesis data stream's ARN, if there was one."""
     kinesis_since: int | None = None
     """When the table moved to Kinesis."""
 
 
-def admitted(known: Source | None, stream: Stream, index: str, minute_now: int) -> Source:
-    """What the index remembers once `stream` writes to it.
+def admitted(known: RememberedSource | None, stream: Stream, index: str, minute_now: int) -> RememberedSource:
+    """The memory of the index once `stream` writes to it.
 
     Raises:
         ConfigError: changes of `stream` could rank below older ones that the index holds.
@@ -52,7 +53,7 @@ def admitted(known: Source | None, stream: Stream, index: str, minute_now: int) 
             f"the index {index} holds documents of {known.arn}; {stream.table_arn} would overwrite their states",
             remedy="Give each table, account and region an index of its own.",
         )
-    known = known or Source(stream.table_arn)
+    known = known or RememberedSource(stream.table_arn)
     if stream.minute is None:
         since = minute_now if known.kinesis_since is None else known.kinesis_since
         return msgspec.structs.replace(known, kinesis=stream.arn, kinesis_since=since)
@@ -108,10 +109,10 @@ def admit(
             meta = dict(client.indices.get_mapping(index=concrete)[concrete]["mappings"].get("_meta", {}))
 
 
-def _known(meta: Mapping[str, Any], table: str, concrete: str) -> Source | None:
+def _known(meta: Mapping[str, Any], table: str, concrete: str) -> RememberedSource | None:
     entry = meta.get("cdc", {}).get("tables", {}).get(table)
     try:
-        return None if entry is None else msgspec.convert(entry, Source)
+        return None if entry is None else msgspec.convert(entry, RememberedSource)
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"_meta.cdc.tables.{table} of the index {concrete} can't be read: {error}",
@@ -119,7 +120,7 @@ def _known(meta: Mapping[str, Any], table: str, concrete: str) -> Source | None:
         ) from error
 
 
-def _remembering(meta: Mapping[str, Any], table: str, source: Source) -> dict[str, Any]:
+def _remembering(meta: Mapping[str, Any], table: str, source: RememberedSource) -> dict[str, Any]:
     cdc = meta.get("cdc", {})
     tables = {**cdc.get("tables", {}), table: msgspec.to_builtins(source)}
     return {**meta, "cdc": {**cdc, "tables": tables}}

@@ -20,7 +20,7 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class Keys(Protocol):
-    """What is signed with, as botocore has it, too."""
+    """Credentials to sign with, as botocore has them."""
 
     @property
     def access_key(self) -> str | None: ...
@@ -54,7 +54,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """What opensearch-py calls for the headers of each request."""
+    """Signs requests: opensearch-py calls it for the headers of each."""
 
     credentials: Credentials
     region: str

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from cdc.deadline import Deadline, Slowest
+from cdc.causes import Cause, CauseKind
+from cdc.deadline import Deadline
 from cdc.errors import ImageMissing, SinkMisconfigured
-from cdc.mappings.compiled import CompiledMapping, Delete, Index, Write
+from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.fields import refused_name
-from cdc.observer import UNOBSERVED, Observer
+from cdc.mappings.writes import Delete, Put, Write
+from cdc.observer import UNOBSERVED, Observer, VersionsTied
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded, worst
 from cdc.records.change import Change
 from cdc.sinks.opensearch.bulk import action_bytes, chunks, request_failure, verdict
 from cdc.sinks.opensearch.client import timeout_of, within
 from cdc.sinks.opensearch.concurrency import InFlight
-from cdc.sinks.opensearch.indices import Targets
+from cdc.sinks.opensearch.targets import Targets
+from cdc.slowest import Slowest
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -112,7 +115,7 @@ class OpenSearchSink:
             other = seen.setdefault((write.index, write.id, write.version), change)
             if other is not change and other.identity != change.identity:
                 self.targets.tie(write.index)
-                self.observer.tied(write.index)
+                self.observer(VersionsTied(write.index))
 
     def _writes(self, change: Change) -> tuple[Write | Rejected, ...]:
         if change.is_coarse and not self.accept_milliseconds:
@@ -145,7 +148,7 @@ class OpenSearchSink:
         if vanished:
             there = iter(self._send_there([write for write in writes if write.index not in vanished], deadline))
             return [
-                Deferred(f"the index {write.index} has vanished", 1.0) if write.index in vanished else next(there)
+                Deferred(_vanished(f"the index {write.index}"), 1.0) if write.index in vanished else next(there)
                 for write in writes
             ]
         return self._send_there(writes, deadline)
@@ -188,7 +191,7 @@ class OpenSearchSink:
 
     def _request(self, writes: Sequence[Write], bodies: Sequence[bytes], deadline: Deadline) -> Sequence[Outcome]:
         if not self.slowest.allows(deadline):
-            return [Deferred("the deadline has passed", tried=False)] * len(writes)
+            return [Deferred.untried("the deadline has passed")] * len(writes)
         from opensearchpy.exceptions import OpenSearchException, SerializationError
 
         unverified = self.targets.unverified(write.index for write in writes)
@@ -202,7 +205,7 @@ class OpenSearchSink:
                 },
             )
         except SerializationError:
-            return [Deferred("OpenSearch's answer is no JSON", 1.0)] * len(writes)
+            return [Deferred(_strange("is no JSON"), 1.0)] * len(writes)
         except OpenSearchException as error:
             return self._failed(writes, bodies, deadline, error)
         self.slowest.took(deadline.clock() - began)
@@ -226,10 +229,10 @@ class OpenSearchSink:
     def _answers(self, response: Any, writes: Sequence[Write], unverified: frozenset[str]) -> Sequence[Outcome]:
         items = response.get("items") if isinstance(response, Mapping) else None
         if not isinstance(items, list) or len(items) != len(writes):
-            return [Deferred("OpenSearch's answer has not one entry for each operation", 1.0)] * len(writes)
+            return [Deferred(_strange("has not one entry for each operation"), 1.0)] * len(writes)
         if unverified:
             self._verify(items, writes, unverified)
-        if response.get("errors") is False and all(isinstance(write, Index) for write in writes):
+        if response.get("errors") is False and all(isinstance(write, Put) for write in writes):
             return [Applied()] * len(writes)
         return [self._answer(item, write) for item, write in zip(items, writes, strict=True)]
 
@@ -238,7 +241,7 @@ class OpenSearchSink:
             made = item.get("delete", {}).get("_index") == write.index and "error" not in item["delete"]
             if made:  # behind an alias stands an index of another name: the alias went between our look and the delete
                 log.error("the alias %s has vanished and a delete made an empty index: remove that index", write.index)
-                return Deferred(f"the alias {write.index} has vanished", 1.0)
+                return Deferred(_vanished(f"the alias {write.index}"), 1.0)
         return _of(verdict(item), write)
 
     def _verify(self, items: Sequence[Mapping[str, Any]], writes: Sequence[Write], unverified: frozenset[str]) -> None:
@@ -257,6 +260,14 @@ class OpenSearchSink:
             self.targets.verified(write.index)
 
 
+def _vanished(what: str) -> Cause:
+    return Cause(f"{what} has vanished", CauseKind.INDEX_VANISHED)
+
+
+def _strange(what: str) -> Cause:
+    return Cause(f"OpenSearch's answer {what}", CauseKind.STRANGE_ANSWER)
+
+
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:
     """The worst; where several documents were rejected, all of them."""
     outcome = worst(outcomes)
@@ -270,6 +281,6 @@ def _of(outcome: Outcome, write: Write) -> Outcome:
     if not isinstance(outcome, Rejected):
         return outcome
     detail = outcome.detail
-    if isinstance(write, Index) and (name := refused_name(orjson.loads(write.source))) is not None:
+    if isinstance(write, Put) and (name := refused_name(orjson.loads(write.source))) is not None:
         detail += f"\nOpenSearch takes no field named {name!r}: rename it in the mapping (fields: rename)."
     return replace(outcome, detail=detail, document=f"{write.index}/{write.id}")

@@ -1,4 +1,4 @@
-"""What stands behind the simulated OpenSearch's client: its indices by name, and whether it can be reached."""
+"""The cluster behind the simulated OpenSearch's client: its indices by name, and whether it can be reached."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Cluster:
         return list(found.values())
 
     def filter_of(self, names: str, index: SimulatedIndex) -> Mapping[str, Any] | None:
-        """What an index shows of its documents under an alias; None is all."""
+        """The filter that an alias puts on an index; None shows all documents."""
         return None if names == index.name else index.aliases.get(names, {}).get("filter")
 
     def make(self, name: str, body: Mapping[str, Any] | None = None) -> SimulatedIndex:

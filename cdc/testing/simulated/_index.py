@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from cdc.duration import seconds
+from cdc.duration import parse_seconds
 
 __all__ = ["Held", "SimulatedIndex", "Written", "exact", "flat_settings"]
 
@@ -95,13 +95,13 @@ class SimulatedIndex:
         return self.documents.pop(identifier, None) is not None
 
     def forget_deletes(self) -> None:
-        """What a restart, or a close and an open, of the index does, whatever `index.gc_deletes` says."""
+        """Forget deletes, as a restart, or a close and an open, of the index does, whatever `index.gc_deletes` says."""
         self.deleted.clear()
 
 
 @lru_cache(maxsize=64)
 def _gc_seconds(duration: str) -> float:
-    return seconds(duration)
+    return parse_seconds(duration)
 
 
 def flat_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

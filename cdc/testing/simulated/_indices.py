@@ -18,7 +18,7 @@ _READ_ONLY = "index.blocks.read_only"
 
 
 class SimulatedIndices:
-    """As `opensearchpy.OpenSearch.indices`; mappings show what they were given, no fields that documents bring."""
+    """Stands in for `opensearchpy.OpenSearch.indices`; mappings hold what they were given, no fields of documents."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

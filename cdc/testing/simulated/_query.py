@@ -101,7 +101,7 @@ def _flat(values: Sequence[Any]) -> list[Any]:
 
 
 def sort_value(value: Any) -> Any:
-    """What a value is compared and sorted by: a date as milliseconds since 1970, as OpenSearch has it."""
+    """The key that a value is compared and sorted by: a date as milliseconds since 1970, as OpenSearch has it."""
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)

@@ -61,7 +61,7 @@ class OnFailure(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRules:
-    """What is set of an event source mapping, by AWS's meaning of it; -1: no limit."""
+    """The settings of an event source mapping, by AWS's meaning of them; -1: no limit."""
 
     batch_size: int = 100
     parallelization_factor: int = 1
@@ -102,7 +102,7 @@ class Lane:
             self.batches.insert(0, rest)
 
     def rest(self) -> None:
-        """What was wrong is over."""
+        """Forget the failures: the trouble is over."""
         self.attempts, self.not_before = 0, 0.0
 
 

@@ -61,7 +61,7 @@ class SimulatedEventSourceMapping:
         )
         self._batches = Batches(source, rules, clock, self.on_failure)
         self.counts = self._batches.counts
-        """Of invocations: `invoked`, `succeeded`, `partial`, `failed`, `bisected`, `exhausted`, `abandoned`.
+        """Counts invocations: `invoked`, `succeeded`, `partial`, `failed`, `bisected`, `exhausted`, `abandoned`.
         Of records: `too old`."""
         self.lost = self._batches.lost
         self._handler = handler

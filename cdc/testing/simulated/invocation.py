@@ -31,7 +31,7 @@ class FailedShard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedContext:
-    """What handlers use of Lambda's context."""
+    """The part of Lambda's context that handlers use."""
 
     clock: SimulatedClock
     ends_at: float

@@ -26,7 +26,7 @@ __all__ = [
 
 
 class ShardProcessor(Protocol):
-    """What the KCL calls, one call at a time: `cdc.delivery.shard.ShardConsumer`."""
+    """A processor of one shard, called one call at a time: `cdc.delivery.shard.ShardConsumer`."""
 
     def process(self, payloads: Sequence[Payload], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
         """Take a batch."""
@@ -46,7 +46,7 @@ class ShardProcessor(Protocol):
 
 
 MakeShard = Callable[[str, str, Callable[[], bool]], ShardProcessor]
-"""Of the stream's ARN, the shard's id, and `holds_lease`."""
+"""Makes a processor, of the stream's ARN, the shard's id, and `holds_lease`."""
 
 
 class Gap(Exception):
@@ -148,13 +148,13 @@ class Holding:
             self.lost_at = self._clock()
 
     def holds_lease(self) -> bool:
-        """What the worker believes: a loss is known `lag` seconds late."""
+        """Does the worker believe that it holds the lease? It learns of a loss `lag` seconds late."""
         if self.worker.dead:
             return False
         return self.lost_at is None or self._clock() < self.lost_at + self._lag
 
     def gap(self) -> Gap | None:
-        """What can't be read any more, once."""
+        """The gap that can't be read any more, once."""
         if self.place >= (trimmed := self.lease.shard.trimmed):
             return None
         gap = Gap(self.lease.shard, self.place, trimmed - self.place)

@@ -80,7 +80,7 @@ class SimulatedOpenSearch:
 
     @property
     def faults(self) -> Faults | None:
-        """What makes requests fail; may be set at any time."""
+        """The faults that requests meet; may be set at any time."""
         return self._cluster.faults
 
     @faults.setter

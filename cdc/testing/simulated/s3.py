@@ -66,7 +66,7 @@ class SimulatedS3:
 
     @property
     def objects(self) -> dict[str, StoredObject]:
-        """What is stored, by key, of all buckets."""
+        """The stored objects, by key, of all buckets."""
         return {key: stored for (_, key), stored in self._objects.items()}
 
     def put_object(
@@ -141,7 +141,7 @@ class SimulatedS3:
         return {**_head(stored), "Body": StreamingBody(io.BytesIO(stored.body), len(stored.body))}
 
     def head_object(self, *, Bucket: str, Key: str, **_options: Any) -> dict[str, Any]:
-        """What an object is like; without one the error's code is `404`, as a HEAD has no body to say more."""
+        """The facts of an object; without one the error's code is `404`, as a HEAD has no body to say more."""
         self._read("s3 get", "HeadObject")
         stored = self._objects.get((Bucket, Key))
         if stored is None:

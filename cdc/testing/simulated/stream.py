@@ -32,7 +32,7 @@ def counter_number(counter: int, position: int) -> int:
 
 
 def adapter_payload(record: Mapping[str, Any]) -> bytes:
-    """What the KCL adapter's `record.data()` holds of a record in Lambda's shape: creation in epoch milliseconds,
+    """The KCL adapter's `record.data()` for a record in Lambda's shape: creation in epoch milliseconds,
     absent images as empty objects, no ARN."""
     facts = record["dynamodb"]
     payload = {name: value for name, value in record.items() if name not in {"dynamodb", "eventSourceARN"}}
@@ -67,7 +67,7 @@ class ShardRecord:
 
     @property
     def payload(self) -> bytes:
-        """What a KCL processor is given."""
+        """The payload that a KCL processor is given."""
         return adapter_payload(self.record) if self.data is None else self.data
 
 
@@ -92,6 +92,7 @@ class SimulatedShard:
         self.records: list[ShardRecord] = []
         """All there ever were, trimmed ones included: `trimmed` says where the readable ones begin."""
         self.closed = False
+        self.closed_at: float | None = None
         self.counter: int = max((parent.counter for parent in parents), default=0)
         self._clock = clock
         self._trimmed = 0
@@ -113,7 +114,7 @@ class SimulatedShard:
 
 
 class Sharded(Protocol):
-    """What consumers read: a stream, or all streams of a table."""
+    """A source of shards for consumers: a stream, or all streams of a table."""
 
     @property
     def shards(self) -> Sequence[SimulatedShard]:
@@ -163,6 +164,13 @@ class SimulatedStream:
         shard.counter += 1
         return str(self._number(shard.counter))
 
+    def bounds(self, shard: SimulatedShard) -> tuple[str, str | None]:
+        """The first sequence number of a shard, there yet or not, and the last one if it is closed: the first again if
+        it has no record."""
+        first = max((parent.counter for parent in shard.parents), default=0) + 1
+        last = str(self._number(max(first, shard.counter))) if shard.closed else None
+        return str(self._number(first)), last
+
     def split(self, shard: SimulatedShard) -> tuple[SimulatedShard, SimulatedShard]:
         """Close a shard; two children take half of its hashes each, whatever items are hot."""
         middle = (shard.low + shard.high) // 2
@@ -192,7 +200,7 @@ class SimulatedStream:
     def _close(self, shard: SimulatedShard) -> None:
         if shard.closed:
             raise ValueError(f"{shard} is closed already")
-        shard.closed = True
+        shard.closed, shard.closed_at = True, self._clock()
 
     def _add(self, hashes: tuple[int, int], *parents: SimulatedShard) -> SimulatedShard:
         shard = SimulatedShard(self.arn, self._shard_id(len(self.shards)), hashes, self._clock, parents)

@@ -17,7 +17,8 @@ from cdc.deadline import Deadline
 from cdc.errors import SinkUnavailable
 from cdc.records.attributes import AttributeValue, RawItem, encode_item
 from cdc.records.change import StreamView
-from cdc.records.sequence import RecordIdentity, Stream, keys_digest
+from cdc.records.identity import RecordIdentity, keys_digest
+from cdc.records.stream import Stream
 from cdc.testing.changes import raw_stream_record
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.faults import Faults
@@ -94,7 +95,7 @@ class SimulatedTable:
 
     @property
     def items(self) -> Mapping[str, RawItem]:
-        """What stands in the table now, by the digest of the keys."""
+        """The items of the table now, by the digest of the keys."""
         return self._items
 
     @property
@@ -109,13 +110,13 @@ class SimulatedTable:
 
     @property
     def streams(self) -> tuple[SimulatedStream, ...]:
-        """What ListStreams answers: the stream that is on, and those that were on less than 24 hours ago."""
+        """The answer of ListStreams: the stream that is on, and those that were on less than 24 hours ago."""
         horizon = self._clock() - RETENTION_SECONDS
         return tuple(stream for stream in self._streams if stream.closed_at is None or stream.closed_at > horizon)
 
     @property
     def shards(self) -> Sequence[SimulatedShard]:
-        """Of every stream there ever was: reading trimmed records of one is a gap, not an error of the name."""
+        """All shards of all streams there ever were: reading trimmed records of one is a gap, not a wrong name."""
         return [shard for stream in self._streams for shard in stream.shards]
 
     @property
@@ -156,12 +157,12 @@ class SimulatedTable:
         taken = {stream.arn for stream in self._streams}
         while (arn := f"{_TABLE_ARN}{self.name}/stream/{moment.isoformat(timespec='milliseconds')}") in taken:
             moment += timedelta(milliseconds=1)
-        seconds, base = int(self._clock()), self._chance.randrange(10**9, 10**10)
+        base = self._chance.randrange(10**9, 10**10)
         stream = SimulatedStream(
             arn,
             self._clock,
             shards=self._shards,
-            shard_id=lambda place: f"shardId-{seconds * 1000 + place:020d}-{crc32(f'{arn}{place}'.encode()):08x}",
+            shard_id=lambda place: _shard_id(arn, int(self._clock()), place),
             number=lambda counter: counter_number(counter, base + counter),
         )
         self._streams.append(stream)
@@ -263,6 +264,11 @@ class SimulatedTable:
             sequence,
             str(RecordIdentity(label, sequence, write.digest)),
         )
+
+
+def _shard_id(arn: str, seconds: int, place: int) -> str:
+    """A shard's id that says, like real ones, when it was made, in milliseconds; `place` orders those of one second."""
+    return f"shardId-{seconds * 1000 + place:020d}-{crc32(f'{arn}{place}'.encode()):08x}"
 
 
 def _hash(value: AttributeValue) -> int:

@@ -132,7 +132,7 @@ def _download(artifact: Artifact, path: Path) -> None:
     try:
         from jgo.maven import MavenContext, PythonResolver
     except ImportError as error:
-        raise ConfigError("jgo is not installed", remedy="pip install 'dynamodb-cdc[kcl]'") from error
+        raise ConfigError("jgo is not installed", remedy="In a checkout: pip install '.[kcl]'") from error
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetching-") as scratch:
         try:
             context = MavenContext(resolver=PythonResolver(), repo_cache=Path(scratch), local_repos=[], timeout=60)

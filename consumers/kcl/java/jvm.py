@@ -65,7 +65,7 @@ def start_jvm(jars: Sequence[Path], heap: str) -> Any:
         import jpype.config
         import jpype.imports
     except ImportError as error:
-        raise ConfigError(f"{error.name} is not installed", remedy="pip install 'dynamodb-cdc[kcl]'") from error
+        raise ConfigError(f"{error.name} is not installed", remedy="In a checkout: pip install '.[kcl]'") from error
     if jpype.isJVMStarted():
         return jpype
     # else the end of Python waits for the KCL's and the SDK's threads for ever

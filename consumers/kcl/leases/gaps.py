@@ -8,17 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cdc.dead_letters.letter import DeadLetter
+from cdc.dead_letters.letter import DeadLetter, letter_of_lost_records
+from cdc.dead_letters.store import DeadLetterStore
 from cdc.delivery.consumer_state import Running
-from cdc.delivery.dead_lettering import DeadLetterStore
 from cdc.errors import ConsumerFailed
 
-__all__ = ["GAP_SINK", "Gap", "Gaps", "made_at"]
+__all__ = ["Gap", "Gaps", "made_at"]
 
 log = logging.getLogger(__name__)
 
-GAP_SINK = "gap"
-"""The sink, and the wire, of letters that stand for records that nobody read."""
 _BORN = re.compile(r"shardId-0*(\d{13})-")
 """A DynamoDB shard's id says when it was made, in epoch milliseconds (seen, and what the KCL's adapter reads there)."""
 
@@ -56,23 +54,15 @@ class Gap:
     def letter(self, now: datetime) -> DeadLetter:
         """The gap as a dead letter of its own kind."""
         label = self.stream.rsplit("/", 1)[-1]
-        return DeadLetter(
+        return letter_of_lost_records(
             identity=f"gap/{label}/{self.shard}/{self.after or 'beginning'}",
-            table=self.table,
-            sink=GAP_SINK,
-            document="",
-            mapping="",
-            reason="gap: the shard is gone" if self.whole_shard else "gap: records were trimmed before they were read",
-            detail=f"{self.text}. Nothing of it can be redriven: write the table's items anew, or rebuild the index.",
-            kept_at=now.isoformat(),
             stream=self.stream,
-            operation="",
-            expired=False,
-            version=0,
-            attempts=1,
-            record={"shard": self.shard, "after": self.after, "wholeShard": self.whole_shard},
+            table=self.table,
+            reason="gap: the shard is gone" if self.whole_shard else "gap: records were trimmed before they were read",
+            detail=f"{self.text}. Nothing of it can be redriven: write the table's items again, or rebuild the index.",
+            about={"shard": self.shard, "after": self.after, "wholeShard": self.whole_shard},
+            now=now,
             sequence=self.after,
-            wire=GAP_SINK,
         )
 
 
@@ -82,11 +72,11 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class Gaps:
-    """What is done about gaps. `letters` None: stop at the first; else go on, each kept there. Called by threads of
-    several shards at once."""
+    """Records gaps, or stops the process at the first. Threads of several shards call it at once."""
 
     running: Running
     letters: DeadLetterStore | None
+    """Where each gap is kept before reading goes on behind it; None: the process stops at the first."""
     now: Callable[[], datetime] = _now
 
     @property

@@ -13,7 +13,7 @@ from cdc.errors import CdcError, ConfigError, ConsumerFailed
 from consumers.kcl.leases.gaps import Gap, Gaps, made_at
 from consumers.kcl.sources.retrieval import Retrieval
 
-__all__ = ["check_shards", "lease_table", "make_leases", "refused", "unclaimed"]
+__all__ = ["check_shards", "lease_table", "leases_of_children", "make_leases", "refused", "unclaimed"]
 
 _DENIED = re.compile(r"not authorized to perform: (\S+) on resource: (\S+)")
 _RACED = re.compile(r"still in use|being created|already exists")
@@ -73,6 +73,20 @@ def make_leases(refresher: Any, configs: Sequence[Any], sync_manager: Callable[[
                     remedy="Allow dynamodb:DescribeStream, GetShardIterator and GetRecords on the stream, or "
                     "kinesis:ListShards, GetShardIterator and GetRecords.",
                 )
+
+
+def leases_of_children(jpype: Any, syncs: Any) -> Any:
+    """`syncs`, a ShardSyncTaskManager, whose syncer makes leases of a shard's children that name their stream.
+
+    The adapter 2.0.1 does not tell the KCL's part of its syncer that there are several streams (its later source does).
+    The end of a shard would then fail again and again, until a sync of all shards, every two minutes, made the leases.
+    """
+    told = jpype.JClass("software.amazon.kinesis.leases.HierarchicalShardSyncer").class_.getDeclaredField(
+        "isMultiStreamMode"
+    )
+    told.setAccessible(True)
+    told.setBoolean(syncs.hierarchicalShardSyncer(), True)
+    return syncs
 
 
 def check_shards(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdc.errors import CdcError
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from consumers.kcl.java.jvm import called
 from consumers.kcl.leases.gaps import Gap, Gaps
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cdc.delivery.shard import Payload
 from cdc.errors import ConfigError
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from consumers.kcl.java.batch_getters import Crossing, static, virtual
 from consumers.kcl.sources.read_pacing import make_pace
 from consumers.kcl.sources.refusals import refusal

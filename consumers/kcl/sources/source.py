@@ -11,7 +11,8 @@ from cdc.delivery.consumer_state import RETENTION_SECONDS
 from cdc.delivery.shard import Payload
 from cdc.errors import ConfigError
 from cdc.records.decoding import Record, read_adapter, read_kinesis
-from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber, Stream
+from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from cdc.records.stream import Stream
 from consumers.kcl.leases.gaps import Gaps
 from consumers.kcl.sources.kinesis import KinesisStream, KinesisStreams, check_precision, describe_kinesis
 from consumers.kcl.sources.streams import TableFacts, describe_stream, describe_table, watching
@@ -19,7 +20,7 @@ from consumers.kcl.tuning import KclSettings
 
 if TYPE_CHECKING:
     from consumers.kcl.sources.retrieval import Retrieval
-    from consumers.pipelines import Wiring
+    from consumers.runtime import Runtime
 
 __all__ = [
     "KinesisSource",
@@ -60,8 +61,8 @@ class Source(Protocol):
         """How the KCL gets them."""
         ...
 
-    def prepare(self, wiring: Wiring) -> None:
-        """Check at the start what can be known before the first record; see `Wiring.prepare`.
+    def prepare(self, runtime: Runtime) -> None:
+        """Check at the start what can be known before the first record; see `TablePreparation.prepare`.
 
         Raises:
             ConfigError: it can't be followed as it is.
@@ -111,11 +112,11 @@ class TableSource:
 
         return DynamoDBStreams(jpype, settings, gaps)
 
-    def prepare(self, wiring: Wiring) -> None:
+    def prepare(self, runtime: Runtime) -> None:
         """See `Source.prepare`."""
         for one in self.facts:
             for stream in reversed(one.streams):  # the newest first: an older one is welcome after it
-                wiring.prepare(stream, one.keys, one.view)
+                runtime.tables.prepare(stream, one.keys, one.view)
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,10 @@ class KinesisSource:
         """See `Source.retrieval`."""
         return KinesisStreams(jpype, settings, (self.stream,))
 
-    def prepare(self, wiring: Wiring) -> None:
+    def prepare(self, runtime: Runtime) -> None:
         """See `Source.prepare`: only the tables' precision can be asked for; the rest is done at their first record."""
-        if wiring.settings.kinesis_precision == "microsecond":
-            names = [file.table for file in wiring.mappings.files]
+        if runtime.settings.kinesis_precision == "microsecond":
+            names = [file.table for file in runtime.mappings.files]
             check_precision(self.stream.arn, [name for name in names if not set(name) & set("*?[")])
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from cdc.errors import ConfigError
 from cdc.records.change import StreamView
-from cdc.records.sequence import Stream
+from cdc.records.stream import Stream
 from consumers.kcl.sources.refusals import refusal
 
 __all__ = [

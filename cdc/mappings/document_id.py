@@ -1,0 +1,55 @@
+"""Document ids: one for each item, made of its key attributes."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+
+from cdc.errors import MalformedRecord
+from cdc.records.attributes import canonical_number, split
+
+__all__ = ["MAX_ID_BYTES", "document_id", "key_text"]
+
+
+MAX_ID_BYTES = 512
+"""OpenSearch's limit for `_id` (OpenSearch documentation, "Index document")."""
+
+
+def document_id(parts: Sequence[str]) -> str:
+    """One id for each list of parts of one length, and another for every other list.
+
+    One part: its text. More: joined by `|`, with `%` and `|` percent-encoded inside a part. What is longer than
+    512 bytes of UTF-8, empty, or looks like such a digest: `sha256:` and the hex digest of that text.
+    """
+    text = parts[0] if len(parts) == 1 else "|".join([part.replace("%", "%25").replace("|", "%7C") for part in parts])
+    if 0 < len(text) <= MAX_ID_BYTES // 4 and not text.startswith("sha256:"):
+        return text  # no character has more than four bytes
+    if not text or len(text.encode()) > MAX_ID_BYTES or _DIGEST.fullmatch(text):
+        return "sha256:" + sha256(text.encode()).hexdigest()
+    return text
+
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def key_text(value: object) -> str:
+    """The text of a key attribute: S as is, N as canonical digits, B as base64url.
+
+    Raises:
+        MalformedRecord: it is no key attribute's value.
+    """
+    tag, content = split(value)
+    if tag == "S" and isinstance(content, str):
+        return content
+    if tag == "N" and isinstance(content, str):
+        return canonical_number(content)
+    if tag == "B" and isinstance(content, str):
+        return content.translate(_TO_BASE64URL)
+    if tag == "B" and isinstance(content, bytes):
+        return urlsafe_b64encode(content).decode()
+    raise MalformedRecord("a key attribute is S, N or B")
+
+
+_TO_BASE64URL = str.maketrans("+/", "-_")

@@ -1,0 +1,75 @@
+"""A docstring begins with a subject or a verb that a stranger would use."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("cdc", "consumers", "local", "tests", "benchmarks", "examples")
+RIDDLES = ("What", "As", "Of", "Whoever")
+"""First words of sentences that name nothing: "What stands around a sink"."""
+
+NOT_YET = """
+    cdc/delivery/consumer_state.py
+    cdc/delivery/shard.py
+    consumers/aws_lambda/embedded_metrics.py
+    consumers/aws_lambda/event_filters.py
+    consumers/aws_lambda/redrive.py
+    consumers/aws_lambda/stream_reader.py
+    consumers/cli/letter_summary.py
+    consumers/http/probes.py
+    consumers/kcl/consumer.py
+    consumers/kcl/java/artifacts.py
+    consumers/kcl/java/batch_getters.py
+    consumers/kcl/leases/gaps.py
+    consumers/kcl/leases/lease_table.py
+    consumers/kcl/leases/stream_tracker.py
+    consumers/kcl/processor.py
+    consumers/kcl/service.py
+    consumers/kcl/sources/source.py
+    consumers/kcl/sources/streams.py
+    consumers/kcl/status_file.py
+    consumers/kcl/tuning.py
+    local/demo/consumer.py
+    local/demo/judge.py
+    local/demo/screen.py
+"""
+"""Files that still have such docstrings. Take a file out when it has none; nothing is added."""
+
+
+def texts(path: Path) -> Iterator[str]:
+    """The docstrings of a file, those below assignments too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield text
+
+
+def riddles(path: Path) -> list[str]:
+    """The first lines of docstrings that are empty, or begin with one of those words."""
+    return [text.strip().partition("\n")[0] for text in texts(path) if (text.split() or ["What"])[0] in RIDDLES]
+
+
+def files() -> list[str]:
+    return [str(path.relative_to(ROOT)) for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def test_no_docstring_begins_with_a_riddle() -> None:
+    found = {name: riddles(ROOT / name) for name in files() if name not in NOT_YET.split()}
+    assert not {name: lines for name, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize("name", NOT_YET.split())
+def test_the_list_of_exceptions_shrinks(name: str) -> None:
+    assert (ROOT / name).exists(), "take it out of NOT_YET: it is gone"
+    assert riddles(ROOT / name), "take it out of NOT_YET: it has no such docstring any more"
+
+
+def test_a_riddle_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.py"
+    page.write_text('"""Whoever reads."""\nX = 1\n"""Of x."""\n\ndef f():\n    """Answers."""\n')
+    assert riddles(page) == ["Whoever reads.", "Of x."]
