@@ -20,7 +20,7 @@ __all__ = ["kind_of", "sound_part"]
 
 _MISSING: Any = object()
 _STAND_INS: dict[type, dict[str, Any]] = {TableMapping: {"table": ""}, DocumentRule: {"index": "unnamed"}}
-"""What a required field is taken for where it is at fault."""
+"""The stand-ins for required fields that are at fault."""
 _NAMED = {
     DocumentRule: "a map of index, where, fields …",
     FieldRule: "a map of include, exclude and rename",
@@ -38,7 +38,7 @@ def sound_part(tree: Any) -> tuple[Any, list[Fault]]:
 
 
 def kind_of(value: Any) -> str:
-    """What the value is, for people."""
+    """The kind of the value, in words for people."""
     match value:
         case None:
             return "nothing"

@@ -1,4 +1,4 @@
-"""What the demo shows fits 80 columns, loses nothing, and ends with the verdict."""
+"""The demo's screen fits 80 columns, loses nothing, and ends with the verdict."""
 
 from __future__ import annotations
 

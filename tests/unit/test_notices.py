@@ -1,4 +1,4 @@
-"""What the library logs while a command runs: short lines on standard error, each once, never among the output."""
+"""The library's log lines while a command runs: short, on standard error, each once, never among the output."""
 
 from __future__ import annotations
 
