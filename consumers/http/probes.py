@@ -44,7 +44,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class SinkProbes:
-    """What the last look at each sink saw. An answer of health must not wait for a sink that hangs."""
+    """Keeps what the last look at each sink saw. An answer of health must not wait for a sink that hangs."""
 
     probes: Mapping[str, Probe]
     unclaimed: Callable[[], int | None] = lambda: None
@@ -70,7 +70,7 @@ class SinkProbes:
         return self._seen.found
 
     def unclaimed_shards(self) -> int | None:
-        """As the last look found it; None: not known."""
+        """The number that the last look found; None: not known."""
         return self._seen.unclaimed
 
     def start(self, stop: threading.Event) -> None:
