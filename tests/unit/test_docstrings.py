@@ -18,12 +18,8 @@ NOT_YET = """
     consumers/aws_lambda/event_filters.py
     consumers/aws_lambda/redrive.py
     consumers/aws_lambda/stream_reader.py
-    consumers/cli/letter_summary.py
     consumers/kcl/java/artifacts.py
     consumers/kcl/java/batch_getters.py
-    local/demo/consumer.py
-    local/demo/judge.py
-    local/demo/screen.py
 """
 """Files that still have such docstrings. Take a file out when it has none; nothing is added."""
 

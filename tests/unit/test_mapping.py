@@ -61,13 +61,13 @@ def test_an_item_becomes_the_document_that_the_mapping_says() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (None, {"status": "open"}, {"orders": "Index"}),
-        ({"status": "open"}, {"status": "draft"}, {"orders": "Delete", "drafts": "Index"}),
-        ({"status": "draft"}, {"status": "paid"}, {"orders": "Index", "drafts": "Delete"}),
+        (None, {"status": "open"}, {"orders": "Put"}),
+        ({"status": "open"}, {"status": "draft"}, {"orders": "Delete", "drafts": "Put"}),
+        ({"status": "draft"}, {"status": "paid"}, {"orders": "Put", "drafts": "Delete"}),
         ({"status": "draft"}, {"other": 1}, {"drafts": "Delete"}),
         ({"status": "open"}, None, {"orders": "Delete"}),
         ({"status": "open"}, {"status": "open", "viewed_at": 1}, {}),
-        ({"status": "open"}, {"status": "paid", "viewed_at": 1}, {"orders": "Index"}),
+        ({"status": "open"}, {"status": "paid", "viewed_at": 1}, {"orders": "Put"}),
     ],
     ids=["insert", "moves", "moves back", "leaves", "removed", "only what does not count", "more than that"],
 )
@@ -81,7 +81,7 @@ def test_without_the_old_image_a_delete_is_sent_where_the_item_could_have_been()
     from cdc.records.change import StreamView
 
     modified = order({"status": "open"}, {"status": "gone"}, view=StreamView.NEW_IMAGE)
-    assert kinds(compiled().writes(modified)) == {"orders": "Index", "drafts": "Delete"}
+    assert kinds(compiled().writes(modified)) == {"orders": "Put", "drafts": "Delete"}
     removed = order({"status": "open"}, None, view=StreamView.NEW_IMAGE)
     assert kinds(compiled().writes(removed)) == {"orders": "Delete", "drafts": "Delete"}
 
@@ -96,7 +96,7 @@ def test_an_item_whose_keys_decide_cannot_leave() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "expired", "kind"),
-    [("delete", False, "Delete"), ("keep", False, None), ("tombstone", False, "Index")],
+    [("delete", False, "Delete"), ("keep", False, None), ("tombstone", False, "Put")],
 )
 def test_on_remove(policy: str, expired: bool, kind: str | None) -> None:
     mapping = compiled(f"table: shop\ndocuments: [{{index: orders, on_remove: {policy}}}]")

@@ -50,7 +50,7 @@ def test_an_item_that_is_gone_is_removed_whatever_the_letter_shows() -> None:
         ("on_remove: delete, on_expiry: keep", True, []),
         ("on_remove: keep", False, []),
         ("on_remove: keep, on_expiry: delete", True, ["Delete"]),
-        ("on_remove: tombstone", False, ["Index"]),
+        ("on_remove: tombstone", False, ["Put"]),
     ],
 )
 def test_a_removal_is_as_on_remove_and_on_expiry_say(rule: str, expired: bool, expected: list[str]) -> None:
@@ -106,7 +106,7 @@ def test_an_item_that_is_deleted_meanwhile_does_not_come_back() -> None:
     items = Items(then=lambda: items.gone(KEY))
     items.put(KEY, n=1)
     assert redriven(redriver(here, items, letters), kept(letters, change(KEY, None, {"n": 0}))) == [Redriven()]
-    assert [type(write).__name__ for write in here.sink.written] == ["Index", "Delete"]
+    assert [type(write).__name__ for write in here.sink.written] == ["Put", "Delete"]
 
 
 def test_an_item_that_never_rests_stays_a_letter() -> None:

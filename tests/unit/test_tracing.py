@@ -115,5 +115,5 @@ def around(runtime: Runtime) -> Iterator[Any]:
 
 def test_without_the_api_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.trace", None)
-    with pytest.raises(ConfigError, match=r"pip install 'dynamodb-cdc\[tracing\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[tracing\]'"):
         open_runtime(load_settings({"CDC_MAPPINGS": "none", "CDC_TRACING": "true"}), own=MemorySink)
