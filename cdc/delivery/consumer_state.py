@@ -1,4 +1,4 @@
-"""What the shards of a process share: whether to stop, the first failure, the stop's budget, and how each shard is."""
+"""State that the shards of a process share: whether to stop, the first failure, the stop's budget, each status."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ShardStatus:
     """When a batch came last, an empty one too."""
     unflushed_since: float | None = None
     unflushed_bytes: int = 0
-    """What a crash now would have read again."""
+    """The bytes that would be read again after a crash now."""
     checkpointed_at: float | None = None
     """When it was checkpointed last by this process."""
     flush_seconds: float = 0.0
@@ -74,7 +74,7 @@ class ShardStatus:
 
 @dataclass(slots=True)
 class Running:
-    """What all shards of a process share."""
+    """State that all shards of a process share."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     failure: BaseException | None = None
@@ -82,7 +82,7 @@ class Running:
     now: Clock = time.time
     """The time of day, in seconds since 1970."""
     shards: dict[tuple[str, str], ShardStatus] = field(default_factory=dict)
-    """Of each shard that is read now, by the stream's ARN and the shard's id. Copy it before looping over it."""
+    """The status of each shard that is read now, by stream's ARN and shard's id. Copy it before looping over it."""
     stop_asked_at: float | None = None
     retention_seconds: float = RETENTION_SECONDS
     """How long the streams keep a record."""

@@ -33,7 +33,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _GIVE_UP_SECONDS = 3.0
-"""What a stop's flush leaves of the budget: the checkpoint and the giving up of leases come after it."""
+"""A stop's flush leaves so much of the budget: the checkpoint and the giving up of leases come after it."""
 
 Checkpoint = Callable[[SequenceNumber | None], None]
 """Records that all up to a sequence number is done; None: the whole shard, at its end. Raises LeaseLost."""
@@ -52,7 +52,7 @@ class Payload:
 
 
 class ShardPipeline(Protocol):
-    """What is done with a shard's records: `cdc.delivery.pipeline.Pipeline`."""
+    """The way of a shard's records to the sinks: `cdc.delivery.pipeline.Pipeline`."""
 
     def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
         """One outcome a record."""
@@ -81,7 +81,7 @@ class ShardSettings:
 
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
-    """What was done with a batch, or with the part of it that was settled at once: for status and metrics, no item
+    """The facts of a batch, or of the part of it that was settled at once: for status and metrics, no item
     contents. `table` is the stream's name where that carries several tables."""
 
     shard: str
@@ -96,7 +96,7 @@ class BatchFacts:
     seconds: float = 0.0
     """How long this took, since the batch came or its last part was settled."""
     size_bytes: int = 0
-    """Of the records, as the stream has them."""
+    """The size of the records, as the stream has them."""
 
 
 class ShardConsumer:
@@ -254,7 +254,7 @@ class ShardConsumer:
             self._let_go()
 
     def _let_go(self) -> None:
-        """What is left comes again, to whoever holds the lease then; what is open a stop may still flush.
+        """Stop reading the shard: the rest comes again, to the holder of the lease then. A stop may still flush.
 
         Raises:
             LeaseLost: and nothing of it may be written.

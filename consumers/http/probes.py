@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cdc.causes import CauseKind
 from cdc.deadline import Clock
 from cdc.errors import ConfigError, SinkUnavailable
 from consumers.clients import Clients
@@ -43,7 +44,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class SinkProbes:
-    """What the last look at each sink saw. An answer of health must not wait for a sink that hangs."""
+    """Keeps what the last look at each sink saw. An answer of health must not wait for a sink that hangs."""
 
     probes: Mapping[str, Probe]
     unclaimed: Callable[[], int | None] = lambda: None
@@ -69,7 +70,7 @@ class SinkProbes:
         return self._seen.found
 
     def unclaimed_shards(self) -> int | None:
-        """As the last look found it; None: not known."""
+        """The number that the last look found; None: not known."""
         return self._seen.unclaimed
 
     def start(self, stop: threading.Event) -> None:
@@ -100,7 +101,12 @@ def check_once(probes: Mapping[str, Probe]) -> None:
             continue
         if problem.remedy:
             raise ConfigError(f"{name}: {problem.text}", remedy=problem.remedy)
-        raise SinkUnavailable(name, problem.text, remedy=f"{_REMEDIES[name]}, or start again when it answers.")
+        raise SinkUnavailable(
+            name,
+            problem.text,
+            kind=CauseKind.OUT_OF_REACH,
+            remedy=f"{_REMEDIES[name]}, or start again when it answers.",
+        )
 
 
 _REMEDIES = {

@@ -32,7 +32,7 @@ __all__ = ["run"]
 log = logging.getLogger(__name__)
 
 _OVERTIME_SECONDS = 3.0
-"""What a stop may take beyond its budget before the process ends all the same."""
+"""A stop may take so long beyond its budget before the process ends all the same."""
 
 
 def _nobody(_facts: BatchFacts) -> None:

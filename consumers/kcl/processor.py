@@ -20,7 +20,7 @@ __all__ = ["MakeShard", "make_factory"]
 log = logging.getLogger(__name__)
 
 MakeShard = Callable[[str, str, str], ShardConsumer | None]
-"""Of the stream's ARN, the shard's id and its lease key; None: it is not this worker's to read."""
+"""Takes the stream's ARN, the shard's id and its lease key; None: it is not this worker's to read."""
 
 _CHECKPOINT_ATTEMPTS = 8
 _LEASES = "software.amazon.kinesis.exceptions."

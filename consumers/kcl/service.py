@@ -1,4 +1,4 @@
-"""What `cdc run` does: settings and what to follow → a consumer that runs."""
+"""The work of `cdc run`: settings and what to follow → a consumer that runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What to follow: tables, one stream, or a Kinesis data stream."""
+    """The streams to follow: those of tables, one stream, or a Kinesis data stream."""
 
     tables: tuple[str, ...] = ()
     stream_arn: str | None = None
@@ -41,7 +41,7 @@ class Following:
     def of(
         cls, settings: Settings, tables: Sequence[str], stream_arn: str | None, kinesis_stream_arn: str | None
     ) -> Following:
-        """What the arguments say, else the settings.
+        """The streams that the arguments name, else those of the settings.
 
         Raises:
             ConfigError: nothing is named, or more than one kind, or an ARN is of something else.

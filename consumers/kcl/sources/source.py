@@ -1,4 +1,4 @@
-"""What a consumer follows: tables, one stream of a table, or a Kinesis data stream that carries tables."""
+"""Sources of a consumer: tables, one stream of a table, or a Kinesis data stream that carries tables."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Source(Protocol):
         ...
 
     def name(self, arn: str) -> str:
-        """What people call the stream: its table, or the Kinesis stream's name."""
+        """The name that people call the stream by: its table, or the Kinesis stream's name."""
         ...
 
     def reader(self, arn: str) -> Callable[[Payload], Record]:
-        """What reads the stream's records."""
+        """The function that reads the stream's records."""
         ...
 
     def retrieval(self, jpype: Any, settings: KclSettings, gaps: Gaps) -> Retrieval:

@@ -36,7 +36,7 @@ def client_of(service: Literal["dynamodb", "dynamodbstreams", "kinesis"]) -> Any
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """What is needed of a table: its key attributes, and its streams."""
+    """Facts of a table: its key attributes, and its streams."""
 
     name: str
     keys: tuple[str, ...]
