@@ -74,7 +74,7 @@ class Application:
         return {lease.owner for lease in self.leases(table) if not lease.ended}
 
     def give(self, table: str, worker: str) -> None:
-        """As the KCL's leader does, that knows nothing of who follows which table."""
+        """Assign leases like the KCL's leader, that knows nothing of who follows which table."""
         for lease in self.leases(table):
             self.aws("dynamodb").update_item(
                 TableName=self.deployment["CDC_APPLICATION"],

@@ -25,7 +25,6 @@ NOT_YET = """
     consumers/kcl/java/artifacts.py
     consumers/kcl/java/batch_getters.py
     consumers/kcl/leases/gaps.py
-    consumers/kcl/leases/lease_table.py
     consumers/kcl/leases/stream_tracker.py
     consumers/kcl/processor.py
     consumers/kcl/service.py

@@ -21,7 +21,7 @@ class LostRace(Exception):
 
 
 class LeaseTable:
-    """As much of DynamoDB as a lease table needs."""
+    """The part of DynamoDB that a lease table needs."""
 
     class exceptions:  # noqa: N801  (boto3's name)
         ConditionalCheckFailedException = LostRace

@@ -303,7 +303,7 @@ def test_a_held_shard_says_so_once_for_each_cause_and_says_when_it_goes_on(caplo
 
     def answer(_record: Record) -> Outcome:
         recorder.now += 20
-        return Deferred(cause) if (cause := next(causes, "")) else Applied()
+        return Deferred(Cause(cause)) if (cause := next(causes, "")) else Applied()
 
     recorder.answers = answer
     consumer(recorder, running, flush_seconds=600).process(payloads(1), recorder.checkpoint, 5000)
@@ -317,7 +317,7 @@ def test_a_held_shard_says_so_once_for_each_cause_and_says_when_it_goes_on(caplo
 
 def test_a_batch_that_gets_on_in_part_is_held_until_it_is_settled(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    tries: Iterator[Outcome] = iter([Applied(), Deferred(Cause("busy")), Deferred("busy")])
+    tries: Iterator[Outcome] = iter([Applied(), Deferred(Cause("busy")), Deferred(Cause("busy"))])
     recorder = Recorder(answers=lambda _record: next(tries, Applied()))
     consumer(recorder).process(payloads(1, 2), recorder.checkpoint)
     said = [record.getMessage().partition(" is held")[0].partition(", after")[0] for record in caplog.records]

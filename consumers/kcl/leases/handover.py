@@ -100,7 +100,7 @@ class Handover:
     unread: int = 0
     """How many followed leases the last look found that no worker reads, for longer than a fail-over takes."""
     _seen: dict[str, tuple[str | None, int, float]] = field(default_factory=dict)
-    """Of each lease its owner and counter, and since when they are so."""
+    """The owner and counter of each lease, and since when they are so."""
     _said: set[str] = field(default_factory=set)
 
     def start(self, stop: Event) -> None:
