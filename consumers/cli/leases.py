@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdc.errors import CdcError, ConfigError
+from consumers.cli.groups import command_group
 from consumers.kcl.leases.handover import StoredLease, stored_leases
 from consumers.kcl.sources.refusals import refusal
 from consumers.settings import Settings, load_settings
@@ -20,11 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["forget", "leases_app", "live_owner", "table_of"]
 
-leases_app = typer.Typer(
-    help="See what the consumers of an application read, and forget a table.",
-    no_args_is_help=True,
-    add_completion=False,
-)
+leases_app = command_group("See what the consumers of an application read, and forget a table.")
 
 _FAILOVER_SECONDS = 10.0
 """The KCL's own: a live worker renews each lease three times within it."""

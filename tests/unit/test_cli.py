@@ -18,7 +18,7 @@ DYNAMODB_JSON = (
     '{"pk": {"S": "C#1"}, "sk": {"S": "ORDER#1"}, "total": {"N": "12345678901234567890123456789012345678"},'
     ' "list": {"L": [{"N": "1"}, {"S": "a"}, {"NULL": true}]}}'
 )
-GROUPS = [[], ["mappings"], ["archive"], ["tombstones"], ["dead-letters"]]
+GROUPS = [[], ["mappings"], ["archive"], ["tombstones"], ["leases"], ["dead-letters"]]
 
 
 def cdc(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
