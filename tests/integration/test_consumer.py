@@ -110,7 +110,7 @@ def test_a_shard_that_cannot_be_handled_ends_the_process_and_is_read_again(
     s3.delete_bucket(Bucket=f"doomed-{bucket}")
     write(dynamodb, table[0], range(30))
     assert first.wait(90) == 2
-    assert "CDC_ARCHIVE_BUCKET" in (tmp_path / "consumer.log").read_text()
+    assert "The specified bucket does not exist\n  → Create the bucket" in (tmp_path / "consumer.log").read_text()
     deployment["CDC_ARCHIVE_BUCKET"] = bucket
     second = consumer("--table", table[0])
     await_equal(lambda: len(list(read_archive(aws("s3"), bucket, "cdc", table[0]))) == 30)
