@@ -353,6 +353,14 @@ def test_a_stream_that_cannot_be_read_is_refused_at_start(
     assert message in (tmp_path / "consumer.log").read_text()
 
 
+def test_an_application_that_is_named_as_a_table_is_refused_at_the_start(
+    deployment: dict[str, str], consumer: Callable[..., Any], table: tuple[str, str], tmp_path: Path
+) -> None:
+    deployment["CDC_APPLICATION"] = table[0]
+    assert consumer("--table", table[0]).wait(60) == 2
+    assert "a table of its own, with the keys pk, sk" in (tmp_path / "consumer.log").read_text()
+
+
 def test_a_lease_table_that_may_not_be_made_is_refused_with_action_and_resource(
     deployment: dict[str, str], consumer: Callable[..., Any], table: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -9,11 +9,22 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
+from cdc.aws_errors import code_of
 from cdc.errors import CdcError, ConfigError, ConsumerFailed
 from consumers.kcl.leases.gaps import Gap, Gaps, made_at
+from consumers.kcl.sources.refusals import refusal
 from consumers.kcl.sources.retrieval import Retrieval
+from consumers.kcl.sources.streams import client_of
 
-__all__ = ["check_shards", "lease_table", "leases_of_children", "make_leases", "refused", "unclaimed"]
+__all__ = [
+    "check_application",
+    "check_shards",
+    "lease_table",
+    "leases_of_children",
+    "make_leases",
+    "refused",
+    "unclaimed",
+]
 
 _DENIED = re.compile(r"not authorized to perform: (\S+) on resource: (\S+)")
 _RACED = re.compile(r"still in use|being created|already exists")
@@ -22,6 +33,33 @@ _RACE_SECONDS = 300.0
 _END = "SHARD_END"
 _LISTED_AFTER_SECONDS = 6 * 3600.0
 """A shard that is younger may not be listed yet; the adapter waits as long before it calls a lease garbage."""
+
+
+def check_application(application: str) -> None:
+    """Refuse an application whose name is that of a table which is no lease table: the KCL would write into it.
+
+    Raises:
+        ConfigError: it is, or AWS refuses to be asked.
+        ConsumerFailed: AWS is out of reach.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        keys = client_of("dynamodb").describe_table(TableName=application)["Table"]["KeySchema"]
+    except (ClientError, BotoCoreError) as error:
+        if code_of(error) == "ResourceNotFoundException":
+            return  # it will be made
+        raise refusal(
+            f"the lease table {application!r} can't be looked up: {error}",
+            error,
+            "Allow dynamodb:DescribeTable on it.",
+        ) from error
+    names = [key["AttributeName"] for key in keys]
+    if names != ["leaseKey"]:
+        raise ConfigError(
+            f"{application!r} is a table of its own, with the keys {', '.join(names)}: leases would be written into it",
+            remedy="Set CDC_APPLICATION to a name that no other table has.",
+        )
 
 
 def lease_table(leases: Any) -> Any:
