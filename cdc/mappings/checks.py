@@ -69,7 +69,7 @@ def _document(document: DocumentRule, mapping: TableMapping) -> Iterator[Fault]:
 
 
 def _names_in(value: Any, place: Place) -> Iterator[Fault]:
-    """Names in YAML that are no texts, such as `on` and `2026`: a body is JSON."""
+    """Names in YAML that are no texts, such as `true` and `2026`: a body is JSON."""
     if isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _names_in(inner, (*place, position))

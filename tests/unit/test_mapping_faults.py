@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from textwrap import dedent
 
@@ -10,6 +11,7 @@ import pytest
 from cdc.errors import MappingError
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.preview import findings_of
+from cdc.mappings.text import MappingText
 
 
 def problems(text: str) -> list[str]:
@@ -44,12 +46,12 @@ def test_one_run_names_every_fault_of_a_file() -> None:
         ("id: [pk, 5]", "id[1]: is a text, not the number 5; put it in quotes"),
         ("id: {a: b}", "id: is a list, not a map"),
         ("routing: [pk]", "routing: is a text, not a list"),
-        ("on_remove: no", "on_remove: false is none of delete, keep, tombstone"),
+        ("on_remove: no", "on_remove: 'no' is none of delete, keep, tombstone"),
         ("on_expiry: drop", "on_expiry: 'drop' is none of delete, keep, tombstone"),
         ("where: [a]", "where: is a map of names, not a list"),
-        ("where: {on: [a]}", "where.True: the name is true; put it in quotes"),
-        ("where: {a: {on: [a]}}", "where.a.True: the name true is no text; put it in quotes"),
-        ("where: {a: [2026-01-01]}", "where.a[0]: is a text, a number, true, false, null, or a test"),
+        ("where: {true: [a]}", "where.True: the name is true; put it in quotes"),
+        ("where: {a: {true: [a]}}", "where.a.True: the name true is no text; put it in quotes"),
+        ("where: {a: [[2026-01-01]]}", "where.a[0]: is a text, a number, true, false, null, or a test"),
         ("where: {a: [{prefix: 1}]}", "where.a[0].prefix: is a text"),
         ("where: {a: [{exists: 1}]}", "where.a[0].exists: is true or false"),
         ("where: {a: [{anything-but: []}]}", "where.a[0].anything-but: the list is empty"),
@@ -61,7 +63,7 @@ def test_one_run_names_every_fault_of_a_file() -> None:
         ("fields: [a]", "fields: is a map of include, exclude and rename, not a list"),
         ("fields: {rename: {a: 5}}", "fields.rename.a: is a text, not the number 5; put it in quotes"),
         ("fields: {exlude: [a]}", "fields.exlude: unknown field; did you mean exclude?"),
-        ("body: {mappings: {properties: {on: {type: text}}}}", "body.mappings.properties.True: the name true is no"),
+        ("body: {mappings: {properties: {true: {type: text}}}}", "body.mappings.properties.True: the name true is no"),
     ],
 )
 def test_a_fault_is_told_in_our_own_words(field: str, fault: str) -> None:
@@ -156,3 +158,54 @@ def test_types_of_fields_that_opensearch_has_are_no_doubt(tmp_path: Path) -> Non
     body = f"{{settings: {{}}, mappings: {{properties: {{{fields}}}, dynamic_templates: [{template}]}}}}"
     (tmp_path / "a.yml").write_text(f"table: t\ndocuments:\n  - index: a\n    body: {body}\n")
     assert findings_of([tmp_path]).warnings == []
+
+
+# YAML 1.2
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        *((word, word) for word in ("NO", "no", "yes", "Yes", "on", "off", "y", "12:30", "2026-01-01", "1_000", "=")),
+        *((word, True) for word in ("true", "True", "TRUE")),
+        *((word, None) for word in ("null", "~", "")),
+        ("1e5", Decimal("1e5")),
+        ("3.018e2", Decimal("301.8")),
+        (".5", Decimal("0.5")),
+        ("+7", 7),
+        ("0", 0),
+        ("0.5", Decimal("0.5")),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("12345678901234567890123456789012345678", 12345678901234567890123456789012345678),
+        ('"01234"', "01234"),
+    ],
+)
+def test_a_mapping_file_is_yaml_1_2(written: str, read: object) -> None:
+    value = MappingText(f"a:\n- {written}\n", "m.yml").tree["a"][0]
+    assert (value, type(value)) == (read, type(read))
+
+
+def test_names_are_texts_as_yaml_1_2_has_them() -> None:
+    mapping = parse_mapping("table: t\ndocuments: [{index: i, where: {light: {on: [NO]}, y: [yes]}}]", source="m.yml")
+    assert mapping.documents[0].where == {"light": {"on": ["NO"]}, "y": ["yes"]}
+
+
+@pytest.mark.parametrize("number", ["01234", "-01", "00", "007.5", "01e2"])
+def test_a_number_with_a_zero_before_it_is_refused_with_the_remedy(number: str) -> None:
+    assert problems(f"table: t\ndocuments:\n- index: i\n  where: {{zip: [{number}]}}\n") == [
+        f"m.yml:4: {number} may be a text or a number: put the text in quotes ({number!r}), or write the number "
+        "without zeros before it"
+    ]
+    assert len(problems(f"table: t\ndocuments:\n- index: i\n  where: {{{number}: [a]}}\n")) == 1
+
+
+@pytest.mark.parametrize("value", ["!!bool maybe", "!!int many", "!!float x"])
+def test_a_tag_before_what_is_not_of_its_type_is_a_fault(value: str) -> None:
+    assert "a tag (!!) stands before" in problems(f"table: {value}\n")[0]
+
+
+def test_faults_keep_their_lines() -> None:
+    assert problems("table: t\ndocuments:\n- index: i\n  where:\n    a: [NO]\n    b: no\n") == [
+        "m.yml:6: documents[0].where.b: is a list of values to match, or a nested pattern; write ['no']"
+    ]
