@@ -18,6 +18,7 @@ COMPILED = [
     "cdc/mappings/document_id.py",
     "cdc/mappings/fields.py",
     "cdc/mappings/pattern.py",
+    "cdc/mappings/value_tests.py",
     "cdc/mappings/writes.py",
     "cdc/sinks/opensearch/bulk.py",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from decimal import Decimal, InvalidOperation
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -33,8 +33,6 @@ class _Loader(yaml.SafeLoader):
 
     It notes what YAML allows but nobody means: the same key twice, and numbers with a zero before them.
     """
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -91,6 +89,7 @@ _CORE_SCHEMA = {
     "merge": (r"<<", ["<"]),  # none of the core schema's, but of everybody's files
 }
 _TAG = "tag:yaml.org,2002:"
+_Loader.yaml_implicit_resolvers = {}  # those of YAML 1.1
 for _name, (_text, _first) in _CORE_SCHEMA.items():
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_text})\\Z"), _first)
 _Loader.add_constructor(f"{_TAG}int", _integer)

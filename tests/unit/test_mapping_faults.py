@@ -31,8 +31,8 @@ def test_one_run_names_every_fault_of_a_file() -> None:
             on_remove: remove
     """)
     assert found == [
-        "m.yml:4: documents[0].where.name[0]: unknown test 'prefx'; there are prefix, suffix, anything-but, "
-        "equals-ignore-case, numeric, exists",
+        "m.yml:4: documents[0].where.name[0]: unknown test 'prefx'; there are prefix, suffix, "
+        "equals-ignore-case, wildcard, cidr, numeric, anything-but, exists",
         "m.yml:4: documents[0].where.age[0].numeric[1]: '0' is no number; write it without quotes",
         "m.yml:6: documents[1].where.kind: is a list of values to match, or a nested pattern; write ['person']",
         "m.yml:7: documents[1].on_remove: 'remove' is none of delete, keep, tombstone",
@@ -55,6 +55,28 @@ def test_one_run_names_every_fault_of_a_file() -> None:
         ("where: {a: [{prefix: 1}]}", "where.a[0].prefix: is a text"),
         ("where: {a: [{exists: 1}]}", "where.a[0].exists: is true or false"),
         ("where: {a: [{anything-but: []}]}", "where.a[0].anything-but: the list is empty"),
+        (
+            "where: {a: [{anything-but: {exists: true}}]}",
+            "where.a[0].anything-but: exists can't stand in anything-but; th",
+        ),
+        ("where: {a: [{anything-but: {anything-but: b}}]}", "where.a[0].anything-but: anything-but can't stand in"),
+        ("where: {a: [{anything-but: {prefx: b}}]}", "where.a[0].anything-but: unknown test 'prefx'; there are prefix"),
+        (
+            "where: {a: [{anything-but: {prefix: ['']}}]}",
+            "where.a[0].anything-but.prefix: is empty, and every text has",
+        ),
+        ("where: {a: [{anything-but: {suffix: []}}]}", "where.a[0].anything-but.suffix: the list is empty"),
+        ("where: {a: [{anything-but: {wildcard: [b, 5]}}]}", "where.a[0].anything-but.wildcard[1]: is a text, not 5"),
+        (
+            "where: {a: [{prefix: [b, c]}]}",
+            "where.a[0].prefix: is a text, not ['b', 'c']; write a test for each: [{pref",
+        ),
+        ("where: {a: [{prefix: {ignore-case: b}}]}", "where.a[0].prefix: is a text, or {equals-ignore-case: text}"),
+        ("where: {a: [{wildcard: 'b**'}]}", "where.a[0].wildcard: 'b**' is no wildcard: one * at a time"),
+        ("where: {a: [{wildcard: 'b\\c'}]}", r"where.a[0].wildcard: 'b\\c' is no wildcard"),
+        ("where: {a: [{cidr: 10.0.0.0/33}]}", "where.a[0].cidr: '10.0.0.0/33' is no range of addresses"),
+        ("where: {a..b: [c]}", r"where.a..b: a step of the path has no name; a dot of a name itself is written \."),
+        ("where: {a.$or: [{b: [c]}]}", "where.a.$or: $or is no step of a path; write {attribute: {$or: […]}}"),
         ("where: {a: []}", "where.a: the list of values is empty"),
         ("where: {a: [{prefix: b, suffix: c}]}", "where.a[0]: one test at a time"),
         ("where: {$or: {}}", "where.$or: is a list of patterns"),
