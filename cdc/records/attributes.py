@@ -91,7 +91,7 @@ DIGITS_WITHOUT_EXPONENT = 40
 
 
 def split(value: object) -> tuple[str, Any]:
-    """Tag and content of an attribute value.
+    """Tag and content of an attribute value. `{}` is an empty map: so some writers of JSON leave an empty map or list.
 
     Raises:
         MalformedRecord: it has no tag, two tags, or a tag that is none of the ten.
@@ -101,6 +101,8 @@ def split(value: object) -> tuple[str, Any]:
             if tag in _TAGS:
                 return tag, content
             raise MalformedRecord(f"unknown type tag {tag!r}; the tags are {', '.join(_TAGS)}")
+    if isinstance(value, dict) and not value:
+        return "M", value
     tags = ", ".join(map(str, value)) if isinstance(value, dict) else type(value).__name__
     raise MalformedRecord(f"an attribute value is an object with one type tag; this has: {tags or 'none'}")
 
@@ -155,9 +157,11 @@ def _decoded_list(content: list[Any]) -> list[Value]:
 
 
 def _null_or_fault(tag: str, content: object) -> Value:
-    """NULL; what comes here of other tags is not of their type."""
+    """NULL, or the empty map of `split`; what comes here of other tags is not of their type."""
     if tag == "NULL" and content is True:
         return None
+    if tag == "M" and content == {}:
+        return {}
     raise MalformedRecord(_FAULTS[tag])
 
 
@@ -184,9 +188,11 @@ def _binary(content: object) -> bytes:
             return a2b_base64(content, strict_mode=True)
         except ValueError as error:
             raise MalformedRecord("binary (B) is base64 text") from error
-    value = getattr(content, "value", None)  # boto3.dynamodb.types.Binary, without importing boto3
-    if isinstance(value, bytes):
-        return value
+    if isinstance(content, bytearray):
+        return bytes(content)
+    binary = _bytes_of(content)
+    if binary is not None:
+        return binary
     raise MalformedRecord("binary (B) is base64 text or bytes")
 
 
@@ -205,7 +211,7 @@ def encode_value(value: Value) -> dict[str, Any]:
     """`{tag: content}` as JSON has it (binary as base64 text): the inverse of `decode_value`.
 
     Raises:
-        TypeError: the value is none that DynamoDB has: a float, an empty or a mixed set, …
+        TypeError: the value is none that DynamoDB has: a float, an empty or a mixed set, a number of 39 digits, …
     """
     match value:
         case None:
@@ -216,7 +222,7 @@ def encode_value(value: Value) -> dict[str, Any]:
             return {"S": value}
         case int() | Decimal():
             return {"N": _digits(value)}
-        case bytes():
+        case bytes() | bytearray():
             return {"B": b64encode(value).decode()}
         case Mapping():
             return {"M": encode_item(value)}
@@ -224,24 +230,51 @@ def encode_value(value: Value) -> dict[str, Any]:
             return {"L": [encode_value(member) for member in value]}
         case set() | frozenset():
             return _encode_set(value)
+    binary = _bytes_of(value)
+    if binary is not None:
+        return {"B": b64encode(binary).decode()}
     raise TypeError(f"{type(value).__name__} is not a DynamoDB type; use Decimal for numbers with a fraction")
 
 
 def _encode_set(members: set[Value] | frozenset[Value]) -> dict[str, Any]:
-    kinds = {type(member) for member in members}
-    if kinds == {str}:
+    if members and all(isinstance(member, str) for member in members):
         return {"SS": sorted(members)}
-    if kinds == {bytes}:
-        return {"BS": [b64encode(member).decode() for member in sorted(members)]}
-    if kinds and kinds <= {int, Decimal}:
+    if members and all(isinstance(member, int | Decimal) and not isinstance(member, bool) for member in members):
         return {"NS": [_digits(member) for member in sorted(members)]}
+    binaries = [found for found in map(_bytes_of, members) if found is not None]
+    if members and len(binaries) == len(members):
+        return {"BS": [b64encode(binary).decode() for binary in sorted(binaries)]}
     raise TypeError("a DynamoDB set has members, all strings, all numbers or all bytes")
 
 
+def _bytes_of(value: object) -> bytes | None:
+    """Bytes, or the content of boto3's `Binary`, which this library does not import."""
+    if isinstance(value, bytes):
+        return value
+    content = getattr(value, "value", None)
+    return bytes(content) if isinstance(content, bytes | bytearray) else None
+
+
+_MAX_DIGITS = 38
+_MAX_EXPONENT = 125
+_MIN_EXPONENT = -130
+"""Amazon DynamoDB Developer Guide, "Supported data types": Number."""
+
+
 def _digits(number: Number) -> str:
-    if isinstance(number, Decimal) and not number.is_finite():
+    text = str(number)
+    if isinstance(number, int):
+        if -(10**_MAX_DIGITS) < number < 10**_MAX_DIGITS:
+            return text
+        number = Decimal(number)
+    if not number.is_finite():
         raise TypeError(f"{number} is not a DynamoDB number")
-    return str(number)
+    significant = "".join(map(str, number.as_tuple().digits)).strip("0")
+    if len(significant) > _MAX_DIGITS:
+        raise TypeError(f"{text:.50} has {len(significant)} digits; a DynamoDB number has at most {_MAX_DIGITS}")
+    if significant and not _MIN_EXPONENT <= number.adjusted() <= _MAX_EXPONENT:
+        raise TypeError(f"{text:.50} is not a DynamoDB number: they reach from 1E-130 to 9.99…E+125")
+    return text
 
 
 def encode_item(item: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
@@ -342,7 +375,7 @@ def plain(value: Value) -> Any:
             return orjson.Fragment(_json_digits(value))
         case float():
             return orjson.Fragment(_json_digits(Decimal(repr(value))))
-        case bytes():
+        case bytes() | bytearray():
             return b64encode(value).decode()
         case Mapping():
             return {str(name): plain(member) for name, member in value.items()}
