@@ -9,7 +9,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
-from cdc.errors import ConfigError
+from cdc.errors import CdcError, ConfigError, ConsumerFailed
 from consumers.kcl.leases.gaps import Gap, Gaps, made_at
 from consumers.kcl.sources.retrieval import Retrieval
 
@@ -17,6 +17,7 @@ __all__ = ["check_shards", "lease_table", "leases_of_children", "make_leases", "
 
 _DENIED = re.compile(r"not authorized to perform: (\S+) on resource: (\S+)")
 _RACED = re.compile(r"still in use|being created|already exists")
+_AWAY = re.compile(r"Unable to execute HTTP request|Connection refused|[Tt]imed out|Rate exceeded|Status Code: 5\d\d")
 _RACE_SECONDS = 300.0
 _LISTED_AFTER_SECONDS = 6 * 3600.0
 """A shard that is younger may not be listed yet; the adapter waits as long before it calls a lease garbage."""
@@ -98,7 +99,8 @@ def check_shards(
     Raises:
         ConsumerFailed: one is gone, and the consumer is to stop then.
         SinkUnavailable: the gap could not be recorded.
-        ConfigError: AWS can't be asked.
+        ConfigError: AWS refuses to be asked.
+        ConsumerFailed: AWS is out of reach.
     """
     listed: dict[str, Sequence[str] | None] = {}
     for lease in refresher.listLeases():
@@ -121,8 +123,9 @@ def check_shards(
         refresher.deleteLease(lease)  # nothing is left to read: else it would be found at every start
 
 
-def refused(error: Any, application: str) -> ConfigError:
-    """What a Java exception from the lease table means: names action and resource where AWS denied one."""
+def refused(error: Any, application: str) -> CdcError:
+    """The error for a Java exception from the lease table: ConfigError, which names action and resource where AWS
+    denied one, or ConsumerFailed where DynamoDB is out of reach."""
     text = str(error)
     for message in _causes(error):
         if found := _DENIED.search(message):
@@ -132,7 +135,8 @@ def refused(error: Any, application: str) -> ConfigError:
                 f"DeleteItem, Query and Scan on the tables whose names begin with {application!r}, and their indices.",
             )
         text = message or text
-    return ConfigError(
+    kind = ConsumerFailed if any(map(_AWAY.search, _causes(error))) else ConfigError
+    return kind(
         f"the KCL can't use its lease table {application!r}: {text:.300}",
         remedy="Check AWS_REGION and AWS_ENDPOINT_URL, and that DynamoDB answers.",
     )

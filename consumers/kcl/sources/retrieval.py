@@ -47,7 +47,8 @@ class Retrieval(Protocol):
         """The ids of all shards that the stream has now; None: the stream is gone.
 
         Raises:
-            ConfigError: AWS can't be asked.
+            ConfigError: AWS refuses to be asked.
+            ConsumerFailed: AWS is out of reach.
         """
         ...
 
@@ -56,7 +57,8 @@ class Retrieval(Protocol):
         reading itself tells.
 
         Raises:
-            ConfigError: AWS can't be asked.
+            ConfigError: AWS refuses to be asked.
+            ConsumerFailed: AWS is out of reach.
         """
         ...
 
