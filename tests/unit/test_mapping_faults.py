@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from cdc.errors import MappingError
-from cdc.mappings.files import parse_mapping
+from cdc.mappings.files import parse_mapping, parse_mappings
 from cdc.mappings.preview import findings_of
 from cdc.mappings.text import MappingText
 
@@ -84,6 +84,10 @@ def test_one_run_names_every_fault_of_a_file() -> None:
         ("where: {a: [{numeric: ['~', 5]}]}", "where.a[0].numeric[0]: unknown comparison '~'; there are = < <= > >="),
         ("fields: [a]", "fields: is a map of include, exclude and rename, not a list"),
         ("fields: {rename: {a: 5}}", "fields.rename.a: is a text, not the number 5; put it in quotes"),
+        *(
+            (f"fields: {{rename: {{a: '{name}'}}}}", f"fields.rename.a: '{name}' is no name of a field that OpenSearch")
+            for name in ("_id", "_version", "", ".a", "a..b")
+        ),
         ("fields: {exlude: [a]}", "fields.exlude: unknown field; did you mean exclude?"),
         ("body: {mappings: {properties: {true: {type: text}}}}", "body.mappings.properties.True: the name true is no"),
     ],
@@ -107,6 +111,9 @@ def test_a_fault_is_told_in_our_own_words(field: str, fault: str) -> None:
         ("", "m.yml: the file: is a map of table, documents and archive, not nothing"),
         ("table: t\nsource: x", "m.yml:2: source: unknown field; there are table, documents, archive"),
         ("table: _t\ndocuments: [{index: '{table}'}]", "m.yml:2: documents[0].index: '{table}' is no name that"),
+        ("table: t\ndocuments: [{index: Ä}]", "m.yml:2: documents[0].index: 'Ä' is no name that OpenSearch takes"),
+        ("table: _t*\ndocuments: [{index: '{table}-a'}]", "documents[0].index: '{table}-a' is no name that OpenSearch"),
+        ("table: t\ndocuments: [{index: '{tabel}-a'}]", "documents[0].index: '{tabel}-a': {table} alone may stand in"),
         (f"table: t\ndocuments: [{{index: {'a' * 253}}}]", "is longer than OpenSearch takes: 252 bytes"),
     ],
 )
@@ -126,6 +133,18 @@ def test_a_fault_makes_no_second_one() -> None:
     """A part at fault is left out: documents that share an index are not said to differ by it."""
     assert len(problems("table: t\ndocuments: [{index: a, on_remove: x}, {index: a, on_remove: keep}]")) == 1
     assert len(problems("tabel: t\ndocuments: [{index: '{table}-a'}]")) == 2  # unknown, and missing
+
+
+def test_a_name_inside_a_map_may_be_one_of_opensearchs_own() -> None:
+    assert parse_mapping("table: t\ndocuments: [{index: i, fields: {rename: {a.b: _id}}}]", source="m.yml")
+
+
+def test_an_index_cannot_have_the_name_of_one_behind_an_alias() -> None:
+    text = "table: t\ndocuments:\n- index: orders\n- index: orders-v1\n"
+    assert parse_mappings([("m.yml", text)])[1] == [
+        "m.yml:4: documents[1].index: 'orders-v1' is the index behind the alias 'orders', which is written too; "
+        "rename one"
+    ]
 
 
 def test_a_line_is_that_of_the_field(tmp_path: Path) -> None:
@@ -156,6 +175,8 @@ def test_a_line_is_that_of_the_field(tmp_path: Path) -> None:
         ("{mappings: {properties: {n: {type: text, fields: {k: {type: keywrd}}}}}}", "n.fields.k.type: 'keywrd' is no"),
         ("{mappings: {properties: {n: date}}}", "properties.n: is a map such as {type: keyword}; write {type: date}"),
         ("{mappings: {properties: {n: {}}}}", "properties.n: has no type"),
+        ("{mappings: {properties: {_id: {type: keyword}}}}", "properties._id: '_id' is no name of a field"),
+        ("{mappings: {properties: {a..b: {type: keyword}}}}", "properties.a..b: 'a..b' is no name of a field"),
         ("{mappings: {properties: {n: {type: text, properties: {}}}}}", "a field of type text has no properties"),
         ("{mappings: {properties: [n]}}", "mappings.properties: is a map of fields"),
         (
