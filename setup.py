@@ -10,6 +10,7 @@ COMPILED = [
     "cdc/records/change.py",
     "cdc/records/decoding.py",
     "cdc/records/differences.py",
+    "cdc/records/encoding.py",
     "cdc/records/identity.py",
     "cdc/records/sequence.py",
     "cdc/records/stream.py",

@@ -191,7 +191,7 @@ def _anything_but(argument: Any, at: Place, faults: Faults) -> ValueTest:
 
 
 def _excluded(argument: Any, at: Place, faults: Faults) -> list[ValueTest]:
-    """What `anything-but` excludes: a value, or a test; of texts a list may stand in a test."""
+    """The tests that `anything-but` denies: a value, or a test, in which a list of texts may stand."""
     if not isinstance(argument, Mapping) or len(argument) != 1:
         return [compile_test(argument, at, faults)]
     ((kind, wanted),) = argument.items()

@@ -40,7 +40,7 @@ def timeless(
 
 
 def as_an_export(line: bytes) -> str:
-    """What a reader of the export's format does ("DynamoDB table export output format")."""
+    """A reader of the export's format puts, or deletes ("DynamoDB table export output format")."""
     read = orjson.loads(line)
     if "Keys" not in read:
         return "nothing"
