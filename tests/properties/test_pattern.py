@@ -15,7 +15,7 @@ from cdc.records.attributes import decode_value, encode_item
 
 NAMES = st.sampled_from(["a", "b", "c", "a.b"])
 PATHS = st.sampled_from(["a", "b", "c", "a.b", "b.a", "a.b.c", r"a\.b", r"c.a\.b"])
-"""What a pattern calls attributes: a dot is a step into a map, unless a backslash stands before it."""
+"""Names of attributes as a pattern has them: a dot is a step into a map, unless a backslash stands before it."""
 WORDS = st.sampled_from(["", "x", "xy", "XY", "yx", "1", "10.0.0.1", "10.0.1.1", "x*y"])
 PARTS = st.sampled_from(["x", "xy", "XY", "y", "1", "10."])
 WILDCARDS = st.sampled_from(["*", "x*", "*y", "x*y", "*x*", "x", r"x\*y", "*0*1", "x*x", "1*.*1"])
