@@ -16,6 +16,7 @@ from consumers.http.monitoring import service_of
 from consumers.http.probes import check_once, probes_of
 from consumers.kcl.consumer import run
 from consumers.kcl.leases.gaps import Gaps
+from consumers.kcl.leases.lease_table import check_application
 from consumers.kcl.progress import Progress
 from consumers.kcl.sources.source import Source, follow_kinesis, follow_stream, follow_tables
 from consumers.kcl.status_file import StatusFile, tell
@@ -102,6 +103,7 @@ def serve(settings: Settings, following: Following, status: StatusFile, own: Cal
         region = _region()
         source = following.source()
         running.retention_seconds = source.retention_seconds
+        check_application(settings.application)
         check_once(probes_of(runtime.clients, settings))
         source.prepare(runtime)
         progress.start()

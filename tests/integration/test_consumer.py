@@ -110,7 +110,7 @@ def test_a_shard_that_cannot_be_handled_ends_the_process_and_is_read_again(
     s3.delete_bucket(Bucket=f"doomed-{bucket}")
     write(dynamodb, table[0], range(30))
     assert first.wait(90) == 2
-    assert "CDC_ARCHIVE_BUCKET" in (tmp_path / "consumer.log").read_text()
+    assert "The specified bucket does not exist\n  → Create the bucket" in (tmp_path / "consumer.log").read_text()
     deployment["CDC_ARCHIVE_BUCKET"] = bucket
     second = consumer("--table", table[0])
     await_equal(lambda: len(list(read_archive(aws("s3"), bucket, "cdc", table[0]))) == 30)
@@ -351,6 +351,14 @@ def test_a_stream_that_cannot_be_read_is_refused_at_start(
 ) -> None:
     assert consumer("--stream-arn", arn).wait(60) == 2
     assert message in (tmp_path / "consumer.log").read_text()
+
+
+def test_an_application_that_is_named_as_a_table_is_refused_at_the_start(
+    deployment: dict[str, str], consumer: Callable[..., Any], table: tuple[str, str], tmp_path: Path
+) -> None:
+    deployment["CDC_APPLICATION"] = table[0]
+    assert consumer("--table", table[0]).wait(60) == 2
+    assert "a table of its own, with the keys pk, sk" in (tmp_path / "consumer.log").read_text()
 
 
 def test_a_lease_table_that_may_not_be_made_is_refused_with_action_and_resource(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -103,6 +103,7 @@ def check_precision(arn: str, tables: Sequence[str]) -> None:
 def is_trimmed(stream: KinesisStream, shard: str, after: str, now: Callable[[], float] = time.time) -> bool:
     """Is the record `after` gone, and the oldest one that is there about as old as the stream keeps any? Then those
     between them are gone too. A shard that was silent for long has lost its last record as well, but nothing unread.
+    An empty `after` stands for the shard's beginning.
 
     Raises:
         ConfigError: AWS refuses to be asked.
@@ -112,8 +113,9 @@ def is_trimmed(stream: KinesisStream, shard: str, after: str, now: Callable[[], 
 
     client = client_of("kinesis")
     try:
+        begin = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": after}
         iterator = client.get_shard_iterator(
-            StreamARN=stream.arn, ShardId=shard, ShardIteratorType="AT_SEQUENCE_NUMBER", StartingSequenceNumber=after
+            StreamARN=stream.arn, ShardId=shard, **(begin if after else {"ShardIteratorType": "TRIM_HORIZON"})
         )["ShardIterator"]
         for _ in range(_PAGES):  # a page may be empty though there are records
             page = client.get_records(ShardIterator=iterator, Limit=1)
@@ -203,7 +205,7 @@ class KinesisStreams:
         found = zip(self._data.each(records), self._sequence.each(records), strict=True)
         return [Payload(bytes(data), str(sequence)) for data, sequence in found]
 
-    def shards(self, arn: str) -> Sequence[str] | None:
+    def shards(self, arn: str) -> Collection[str] | None:
         """See `Retrieval.shards`."""
         from botocore.exceptions import BotoCoreError, ClientError
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cdc.aws_errors import code_of
 from cdc.errors import ConfigError
 from cdc.records.change import StreamView
 from cdc.records.stream import Stream
@@ -17,6 +18,7 @@ __all__ = [
     "client_of",
     "describe_stream",
     "describe_table",
+    "is_beginning_trimmed",
     "shards_of_stream",
     "streams_of_table",
     "watching",
@@ -137,8 +139,8 @@ def describe_stream(arn: str) -> TableFacts:
     )
 
 
-def shards_of_stream(arn: str) -> tuple[str, ...] | None:
-    """The ids of the stream's shards, open and closed; None if the stream is gone.
+def shards_of_stream(arn: str) -> Mapping[str, str] | None:
+    """The ids of the stream's shards, open and closed, each with its first sequence number; None if the stream is gone.
 
     Raises:
         ConfigError: AWS refuses to be asked.
@@ -147,13 +149,13 @@ def shards_of_stream(arn: str) -> tuple[str, ...] | None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = client_of("dynamodbstreams")
-    found: list[str] = []
+    found: dict[str, str] = {}
     start: dict[str, str] = {}
     while True:
         try:
             page = client.describe_stream(StreamArn=arn, **start)["StreamDescription"]
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code", "") == "ResourceNotFoundException":
+            if code_of(error) == "ResourceNotFoundException":
                 return None
             raise refusal(
                 f"the shards of {arn} can't be listed: {error}", error, "Allow dynamodb:DescribeStream on it."
@@ -162,10 +164,36 @@ def shards_of_stream(arn: str) -> tuple[str, ...] | None:
             raise refusal(
                 f"AWS can't be asked for the shards of {arn}: {error}", error, "Check that DynamoDB answers."
             ) from error
-        found += [shard["ShardId"] for shard in page["Shards"]]
+        for shard in page["Shards"]:
+            found[shard["ShardId"]] = shard["SequenceNumberRange"].get("StartingSequenceNumber", "")
         if "LastEvaluatedShardId" not in page:
-            return tuple(found)
+            return found
         start = {"ExclusiveStartShardId": page["LastEvaluatedShardId"]}
+
+
+def is_beginning_trimmed(arn: str, shard: str) -> bool:
+    """Does the stream no longer keep the shard's first records? False if the shard is gone.
+
+    Raises:
+        ConfigError: AWS refuses to be asked.
+        ConsumerFailed: AWS is out of reach.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    first = (shards_of_stream(arn) or {}).get(shard, "")
+    if not first:
+        return False
+    try:
+        client_of("dynamodbstreams").get_shard_iterator(
+            StreamArn=arn, ShardId=shard, ShardIteratorType="AT_SEQUENCE_NUMBER", SequenceNumber=first
+        )
+    except (ClientError, BotoCoreError) as error:
+        if code_of(error) == "TrimmedDataAccessException":
+            return True
+        raise refusal(
+            f"{shard} of {arn} can't be read: {error}", error, "Allow dynamodb:GetShardIterator on it."
+        ) from error
+    return False
 
 
 def watching(table: str, first: Sequence[Stream]) -> Callable[[], Sequence[Stream]]:
