@@ -109,10 +109,11 @@ def _all_of(conditions: Sequence[tuple[str, _Matcher]], alternatives: Sequence[_
 
 def _compile_path(name: str, inner: Any, at: Place, faults: Faults) -> tuple[str, _Matcher]:
     """The first attribute of a dotted path, and what its value has to be."""
-    first, *steps = split_path(name)
-    if "" in (first, *steps):
+    path = split_path(name)
+    first = path[0]
+    if "" in path:
         faults.append((at, "a step of the path has no name; a dot of a name itself is written \\."))
-    if "$or" in (first, *steps):
+    if "$or" in path:
         faults.append((at, "$or is no step of a path; write {attribute: {$or: […]}}"))
         return first, _absent_only
     matcher: _Matcher = _absent_only
@@ -122,7 +123,7 @@ def _compile_path(name: str, inner: Any, at: Place, faults: Faults) -> tuple[str
         matcher = _within(_compile_object(inner, at, faults))
     else:
         faults.append((at, f"is a list of values to match, or a nested pattern; write [{shown(inner)}]"))
-    for step in reversed(steps):
+    for step in reversed(path[1:]):
         matcher = _within(_all_of([(step, matcher)]))
     return first, matcher
 

@@ -202,10 +202,9 @@ def _excluded(argument: Any, at: Place, faults: Faults) -> list[ValueTest]:
     here = (*at, kind)
     if kind == "numeric":
         return [_numeric(wanted, here, faults)]
+    texts: list[Any] = wanted if isinstance(wanted, list) else [wanted]
     if isinstance(wanted, Mapping) and isinstance(wanted.get(_IGNORE_CASE), list) and len(wanted) == 1:
         texts = [{_IGNORE_CASE: text} for text in wanted[_IGNORE_CASE]]
-    else:
-        texts = wanted if isinstance(wanted, list) else [wanted]
     if not texts:
         faults.append((here, "the list is empty"))
     if kind in ("prefix", "suffix") and any(text in ("", {_IGNORE_CASE: ""}) for text in texts):
