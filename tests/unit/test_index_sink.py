@@ -137,3 +137,15 @@ def test_an_index_that_may_not_remember_its_sources_is_warned_about(
     sink = sink_of(server)
     assert any("can't remember where its documents come from" in record.getMessage() for record in caplog.records)
     assert sink.write([change({"pk": "a"}, None, {})], Deadline.after(1)) == [Applied()]
+
+
+def test_an_index_that_is_made_says_that_older_items_are_not_in_it(caplog: pytest.LogCaptureFixture) -> None:
+    server = SimulatedOpenSearch(SimulatedClock())
+    with caplog.at_level("INFO"):
+        sink_of(server)
+        sink_of(server)
+    said = [
+        record.getMessage() for record in caplog.records if "no item that was written before" in record.getMessage()
+    ]
+    assert len(said) == 1
+    assert said[0].startswith("made the index orders-v1 behind the alias orders")
