@@ -126,8 +126,10 @@ class ChangesFunction:
 
 
 def _oldest_seconds(records: Sequence[Record], now: float) -> float:
+    """The age of the oldest change, of those that say it."""
     created = [record.created_micros for record in records if isinstance(record, Change)]
-    return max(0.0, now - min(created) / 1e6) if created else 0.0
+    known = [micros for micros in created if micros is not None]
+    return max(0.0, now - min(known) / 1e6) if known else 0.0
 
 
 def source_name(event: Any) -> str:
@@ -136,7 +138,7 @@ def source_name(event: Any) -> str:
         arn = str(event["Records"][0]["eventSourceARN"])
     except (KeyError, IndexError, TypeError):
         return ""
-    return arn.partition(":table/")[2].partition("/")[0] or arn.rpartition("/")[2]
+    return arn.partition(":table/")[2].partition("/")[0] or arn.partition(":stream/")[2].partition("/")[0]
 
 
 def _log(name: str, records: Sequence[Record], settled: int, resume_at: str | None, context: Context) -> None:

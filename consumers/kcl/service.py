@@ -60,7 +60,7 @@ class Following:
         if stream_arn:
             Stream.dynamodb(stream_arn)
         if kinesis_stream_arn:
-            Stream.kinesis(kinesis_stream_arn, "")
+            kinesis_stream_arn = Stream.kinesis(kinesis_stream_arn, "").arn
         return cls(tuple(tables), stream_arn, kinesis_stream_arn)
 
     def source(self) -> Source:

@@ -100,7 +100,12 @@ def _find_or_make(client: OpenSearch, index: str, body: Mapping[str, Any], *, to
                 f"the index {index}-v1 is there, and its alias {index} is gone",
                 remedy=f"Give {index}-v1 the alias {index} again, or remove it.",
             ) from error
-    log.info("made the index %s-v1 behind the alias %s", index, index)
+    log.info(
+        "made the index %s-v1 behind the alias %s: it gets the changes that the stream has (24 hours), and no item "
+        "that was written before and does not change",
+        index,
+        index,
+    )
     return True
 
 
