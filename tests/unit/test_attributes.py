@@ -61,7 +61,6 @@ def test_sets_are_sorted_arrays_in_a_document() -> None:
         *(1.5, set(), {1, "a"}, {True}, {b"a", "a"}, object(), Decimal("NaN")),
         *(10**38 + 1, -(10**38) - 1, Decimal("1." + "1" * 38), Decimal("1E+126"), Decimal("-1E-131"), {10**38 + 1}),
     ],
-    ids=str,
 )
 def test_what_dynamodb_does_not_have_is_not_encoded(value: Any) -> None:
     with pytest.raises(TypeError):
