@@ -75,6 +75,7 @@ def open_runtime(
         targets,
         any_table=own is not None,
         request_seconds=settings.opensearch_timeout_seconds,
+        on_changed_mapping=settings.on_changed_mapping,
     )
     pipelines = PipelineFactory(settings, clients, tables, targets, own, observer, spans)
     return Runtime(settings, mappings, clients, tables, pipelines)
