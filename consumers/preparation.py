@@ -35,6 +35,7 @@ class TablePreparation:
         any_table: bool = False,
         request_seconds: float = 30.0,
         now: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
         on_changed_mapping: OnChangedMapping = "refuse",
     ) -> None:
         """
@@ -49,6 +50,7 @@ class TablePreparation:
         self._any_table = any_table
         self._request_seconds = request_seconds
         self._now = now
+        self._sleep = sleep
         self._on_changed_mapping = on_changed_mapping
         self._compiled: dict[str, CompiledMapping] = {}
         self._ready: set[tuple[str, str]] = set()
@@ -103,6 +105,7 @@ class TablePreparation:
                 stream,
                 self._targets,
                 self._now,
+                self._sleep,
                 remember=remember,
                 on_changed_mapping=self._on_changed_mapping,
             )

@@ -42,6 +42,7 @@ def simulated_runtime(
         targets,
         any_table=own is not None,
         now=clock,
+        sleep=clock.sleep,
         on_changed_mapping=settings.on_changed_mapping,
     )
     pipelines = PipelineFactory(

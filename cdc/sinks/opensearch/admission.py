@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 OnChangedMapping = Literal["refuse", "accept"]
 
 _MOST_TURNS = 100
+_LOOK_AGAIN_SECONDS = (0.02, 0.1)
 
 
 def first_memory(compiled: CompiledMapping, stream: Stream, index: str, now: float) -> dict[str, object]:
@@ -41,6 +43,7 @@ def admit(
     index: str,
     stream: Stream,
     now: Callable[[], float],
+    sleep: Callable[[float], None],
     on_changed_mapping: OnChangedMapping,
 ) -> bool:
     """Hold the mapping and `stream` to what `index` remembers, and have them remembered. Have the table's documents
@@ -66,6 +69,7 @@ def admit(
                 _say(memory.index, compiled, found)
                 moved |= known is None or not set(known.indices) <= set(documents.indices)
                 break
+            sleep(random.uniform(*_LOOK_AGAIN_SECONDS))  # noqa: S311  (not a secret)
             (memory,) = read_memories(client, memory.index)  # noqa: PLW2901  (somebody was faster)
         else:
             raise SinkUnavailable(

@@ -33,6 +33,7 @@ def prepare(
     stream: Stream,
     targets: Targets,
     now: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
     *,
     remember: bool = True,
     on_changed_mapping: OnChangedMapping = "refuse",
@@ -63,7 +64,7 @@ def prepare(
                 aliased, made = _find_or_make(client, index, body, full, tombstones=index in compiled.tombstoned)
                 targets.add(index, aliased=aliased)
             if remember:
-                moved |= made or admit(client, compiled, index, stream, now, on_changed_mapping)
+                moved |= made or admit(client, compiled, index, stream, now, sleep, on_changed_mapping)
         except OpenSearchException as error:
             status = getattr(error, "status_code", None)
             blocked = getattr(error, "error", "") == "cluster_block_exception"  # somebody's block is lifted again

@@ -67,10 +67,6 @@ class Memory:
         taken = [name.removeprefix("turn_") for name in self._turns]
         return f"turn_{max([0, *(int(number) for number in taken if number.isdecimal())]) + 1}"
 
-    def took(self, turn: str) -> bool:
-        """Has somebody taken this turn?"""
-        return turn in self._turns
-
     def with_table(self, table: str, source: RememberedSource, documents: RememberedDocuments) -> dict[str, Any]:
         """`_meta` with this of the table. What others keep there stays."""
         tables = {**self._part("tables"), table: msgspec.to_builtins(source)}
@@ -115,8 +111,8 @@ def write_memory(client: OpenSearch, memory: Memory, meta: Mapping[str, Any]) ->
     properties = {_TURNS: {"properties": {turn: {"type": "keyword", "null_value": uuid4().hex}}}}
     try:
         client.indices.put_mapping(index=memory.index, body={"_meta": meta, "properties": properties})
-    except RequestError:
-        if any(now.took(turn) for now in read_memories(client, memory.index)):
+    except RequestError as error:
+        if f"{_TURNS}.{turn}" in str(error.info):  # it names the field that is another's, maybe before it can be read
             return False
         # it takes no field more: without a turn two that write at the same moment may not see each other
         log.warning("%s takes no further field: raise its index.mapping.total_fields.limit", memory.index)
