@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 import orjson
 
+from cdc.errors import MalformedRecord
 from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.model import TABLE
+from cdc.mappings.pattern import compile_pattern
 from cdc.mappings.wider import is_within
 from cdc.records.attributes import canonical_number
 
@@ -50,9 +52,9 @@ class RememberedDocuments(msgspec.Struct, frozen=True, omit_defaults=True):
     """The parts of the id, the table's keys where the mapping names none. Empty: unknown."""
     rules: tuple[RememberedRule, ...]
     index: str
-    """The name in the mapping, in small letters."""
+    """The name in the mapping that came first, in small letters."""
     indices: tuple[str, ...]
-    """All indices of the table's mapping."""
+    """All indices of the table's mappings so far."""
     keys: tuple[str, ...] = ()
     routing: str | None = None
     on_remove: str = "delete"
@@ -63,18 +65,23 @@ class RememberedDocuments(msgspec.Struct, frozen=True, omit_defaults=True):
     def after(self, known: RememberedDocuments) -> RememberedDocuments:
         """These documents, where those of `known` are there already."""
         left = (known.id,) if any(one.refused for one in differences(known, self)) else ()
-        return msgspec.structs.replace(self, earlier=tuple(dict.fromkeys((*known.earlier, *left))))
+        return msgspec.structs.replace(
+            self,
+            index=known.index,
+            indices=tuple(sorted({*known.indices, *self.indices})),
+            earlier=tuple(dict.fromkeys((*known.earlier, *left))),
+        )
 
 
 def documents_in(index: str, compiled: CompiledMapping) -> RememberedDocuments:
-    """What `index` is to remember of the table's documents."""
+    """The table's documents in `index`, to be remembered by it."""
     owners = [owner for owner in compiled.owners if owner.index == index]
     first = owners[0].document
     return RememberedDocuments(
         id=first.id or compiled.keys,
         rules=tuple(
             RememberedRule(
-                where=orjson.dumps(owner.document.where, option=orjson.OPT_SORT_KEYS, default=_digits).decode(),
+                where=orjson.dumps(_exact(owner.document.where), option=orjson.OPT_SORT_KEYS).decode(),
                 transform=owner.transform_digest,
                 include=owner.document.fields.include,
                 exclude=owner.document.fields.exclude,
@@ -91,10 +98,18 @@ def documents_in(index: str, compiled: CompiledMapping) -> RememberedDocuments:
     )
 
 
-def _digits(value: object) -> orjson.Fragment:
-    if isinstance(value, Decimal):
-        return orjson.Fragment(str(value))
-    raise TypeError(f"a pattern can't hold {type(value).__name__}")
+def _exact(value: Any) -> Any:
+    """The value with its numbers as they are written in JSON, whatever a float or 64 bits can hold."""
+    match value:
+        case bool():
+            return value
+        case int() | float() | Decimal():
+            return orjson.Fragment(str(value))
+        case Mapping():
+            return {name: _exact(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_exact(inner) for inner in value]
+    return value
 
 
 def may_share(table: str, one: RememberedDocuments, other_table: str, other: RememberedDocuments) -> bool:
@@ -129,7 +144,7 @@ def _pinned(key: str, patterns: Iterable[Mapping[str, Any]]) -> str | None:
     texts = set()
     for pattern in patterns:
         allowed = pattern.get(key)
-        if not isinstance(allowed, list) or len(allowed) != 1:
+        if key not in compile_pattern(pattern).pinned or not allowed:
             return None
         match allowed[0]:
             case bool():
@@ -137,7 +152,10 @@ def _pinned(key: str, patterns: Iterable[Mapping[str, Any]]) -> str | None:
             case str() as text:
                 texts.add(text)
             case int() | float() | Decimal() as number:
-                texts.add(canonical_number(str(number)))
+                try:
+                    texts.add(canonical_number(str(number)))
+                except MalformedRecord:
+                    return None  # DynamoDB has no such number
             case _:
                 return None
     return texts.pop() if len(texts) == 1 else None
@@ -145,7 +163,7 @@ def _pinned(key: str, patterns: Iterable[Mapping[str, Any]]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is different in a mapping, and what that leaves behind in the index."""
+    """One thing that is different in a mapping, and what that leaves behind in the index."""
 
     text: str
     leaves: str
@@ -156,7 +174,7 @@ class Difference:
 
 
 def differences(known: RememberedDocuments, now: RememberedDocuments) -> list[Difference]:
-    """What has changed between the mapping that an index remembers and the one that is to write to it now."""
+    """The changes from the mapping that an index remembers to the one that is to write to it now."""
     found: list[Difference] = []
     if known.id and now.id and known.id != now.id:
         found.append(

@@ -215,20 +215,6 @@ def test_the_mapping_s_meta_is_replaced_and_its_properties_are_added_to(client: 
     assert mappings["properties"] == {TOMBSTONE_FIELD: {"type": "date"}, "n": {"type": "long"}}
 
 
-def test_a_field_that_is_given_another_null_value_refuses_the_whole_mapping(client: Any, made: str) -> None:
-    def turn(number: int, text: str) -> dict[str, Any]:
-        fields = {"properties": {f"turn_{number}": {"type": "keyword", "null_value": text}}}
-        return {"_meta": {"by": text}, "properties": {"_cdc_turns": fields}}
-
-    client.indices.put_mapping(index=made, body=turn(1, "a"))
-    with pytest.raises(RequestError, match="conflicts with existing mapper"):
-        client.indices.put_mapping(index=made, body=turn(1, "b"))
-    client.indices.put_mapping(index=made, body=turn(2, "c"))
-    mappings = client.indices.get_mapping(index=made)[f"{made}-v1"]["mappings"]
-    assert mappings["_meta"] == {"by": "c"}
-    assert sorted(mappings["properties"]["_cdc_turns"]["properties"]) == ["turn_1", "turn_2"]
-
-
 def test_an_index_shows_its_aliases_and_settings(client: Any, made: str) -> None:
     client.indices.put_settings(index=made, body={"index": {"gc_deletes": "20m"}})
     (name,) = client.indices.get(index=made)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opensearchpy.exceptions import AuthorizationException
 
 from cdc.errors import ConfigError
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
@@ -199,9 +200,60 @@ def test_an_index_that_a_mapping_names_no_more_is_said(
     caplog.clear()
     start(server, mapping("{index: orders-2}"))
     assert {"orders-v1", "reports-v1"} <= {str(record.args[0]) for record in caplog.records if record.args}  # type: ignore[index]
+    for gone in ("orders-v1", "reports-v1"):
+        server.indices.delete(index=gone)
     caplog.clear()
     start(server, mapping("{index: orders-2}"))
     assert not caplog.records
+
+
+def test_mappings_that_take_turns_do_not_fill_the_index_with_them(
+    server: SimulatedOpenSearch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(70):
+        start(server, mapping("{index: orders, fields: {include: [a]}}"))
+        start(server, mapping("{index: orders, fields: {include: [b]}}", "{index: reports}"))
+    fields = server.indices.get_mapping(index="orders")["orders-v1"]["mappings"]["properties"]
+    assert len(fields["_cdc_turns"]["properties"]) == 100
+    caplog.clear()
+    start(server, mapping("{index: orders, fields: {include: [b]}}"))
+    assert "keep the earlier ones" in caplog.text
+    with pytest.raises(ConfigError, match="could be one document"):
+        start(server, mapping("{index: orders}", table="other"))
+
+
+def test_numbers_of_any_size_are_remembered(server: SimulatedOpenSearch) -> None:
+    for number in (10**37 + 1, "1.5", "12345678901234567890.123456789"):
+        index = f"orders-{str(number).replace('.', '-')}"
+        start(server, mapping(f"{{index: {index}, where: {{n: [{number}]}}}}"))
+        start(server, mapping(f"{{index: {index}, where: {{n: [{number}, 7]}}}}"))
+        with pytest.raises(ConfigError, match="also when their items are removed"):
+            start(server, mapping(f"{{index: {index}, where: {{n: [{number}1]}}}}"))
+
+
+def test_a_mapping_that_may_not_be_written_is_a_warning(
+    server: SimulatedOpenSearch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Forbidding:
+        def __init__(self) -> None:
+            self.indices = self
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(server.indices, name)
+
+        def put_mapping(self, **_about: Any) -> None:
+            raise AuthorizationException(403, "security_exception", {})
+
+    server.indices.create(index="orders")
+    start(Forbidding(), mapping("{index: orders}"))
+    assert "allow this user or role to put its mapping" in caplog.text
+
+
+def test_a_memory_of_somebody_elses_making_stops_nothing(server: SimulatedOpenSearch) -> None:
+    server.indices.create(index="orders", body={"mappings": {"_meta": {"cdc": "Connected Data Company"}}})
+    server.indices.create(index="others", body={"mappings": {"_meta": {"cdc": {"tables": ["shop"]}}}})
+    start(server, mapping("{index: orders}"))
+    assert list(meta(server, "orders")["tables"]) == ["shop"]
 
 
 def test_an_id_left_behind_still_keeps_another_table_out(server: SimulatedOpenSearch) -> None:

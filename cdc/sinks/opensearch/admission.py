@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 OnChangedMapping = Literal["refuse", "accept"]
 
 _MOST_TURNS = 100
+_MANY_TURNS = 100
+"""Two deployments whose mappings differ in what leaves nothing behind may take turns for ever: not all are remembered
+then."""
 _LOOK_AGAIN_SECONDS = (0.02, 0.1)
 
 
@@ -46,8 +49,8 @@ def admit(
     sleep: Callable[[float], None],
     on_changed_mapping: OnChangedMapping,
 ) -> bool:
-    """Hold the mapping and `stream` to what `index` remembers, and have them remembered. Have the table's documents
-    come to this index, or does its mapping name fewer indices than it did?
+    """Hold the mapping and `stream` to what `index` remembers, and have them remembered. True: documents of the table
+    may be in an index that its mapping does not name.
 
     Raises:
         ConfigError: changes of the stream could rank below older ones that the index holds, items could share a
@@ -63,11 +66,14 @@ def admit(
             source = admitted(memory.source(stream.table), stream, memory.index, minute_at(now()))
             found = documents_admitted(memory, compiled, documents, on_changed_mapping)
             remembered = documents if known is None else documents.after(known)
+            moved |= known is None or not set(known.indices) <= set(documents.indices)
             if (memory.source(stream.table), known) == (source, remembered):
+                break
+            if memory.turns >= _MANY_TURNS and memory.source(stream.table) == source and known and not _refused(found):
+                _say(memory.index, compiled, found)
                 break
             if write_memory(client, memory, memory.with_table(stream.table, source, remembered)):
                 _say(memory.index, compiled, found)
-                moved |= known is None or not set(known.indices) <= set(documents.indices)
                 break
             sleep(random.uniform(*_LOOK_AGAIN_SECONDS))  # noqa: S311  (not a secret)
             (memory,) = read_memories(client, memory.index)  # noqa: PLW2901  (somebody was faster)
@@ -96,7 +102,7 @@ def documents_admitted(
         if other == table or (theirs is None and (known is not None or memory.source(table) is not None)):
             continue  # written there side by side by an earlier version: the one that starts next sees the other
         if theirs is None or may_share(table, documents, other, theirs):
-            raise shared(source, index, table, other, unknown=theirs is None)
+            raise _shared(source, index, table, other, unknown=theirs is None)
     if known is None:
         return []
     if known.index != documents.index and known.index in compiled.bodies:
@@ -105,7 +111,7 @@ def documents_admitted(
             remedy="Name one of them, or let each stand for an index of its own.",
         )
     found = differences(known, documents)
-    refused = [one for one in found if one.refused]
+    refused = _refused(found)
     if refused and on_changed_mapping == "refuse":
         raise ConfigError(
             f"{source}: the mapping has changed since the index {index} was written: "
@@ -116,7 +122,11 @@ def documents_admitted(
     return found
 
 
-def shared(source: str, index: str, table: str, other: str, *, unknown: bool = False) -> ConfigError:
+def _refused(found: list[Difference]) -> list[Difference]:
+    return [one for one in found if one.refused]
+
+
+def _shared(source: str, index: str, table: str, other: str, *, unknown: bool = False) -> ConfigError:
     """The error that says that items of two tables could be one document."""
     remedy = f'Give each an index of its own (index: "{TABLE}-…"), or begin the id of both by the table in a new index '
     remedy += f'(id: ["{TABLE}", …]). '
@@ -144,7 +154,7 @@ def _say(index: str, compiled: CompiledMapping, found: list[Difference]) -> None
 
 
 def say_left(client: OpenSearch, compiled: CompiledMapping, stream: Stream) -> None:
-    """Say which other indices hold documents of this table. That is asked when something has changed, not each time."""
+    """Say which other indices hold documents of this table. It is asked where there may be some, not at each start."""
     from opensearchpy.exceptions import OpenSearchException
 
     try:
@@ -153,9 +163,7 @@ def say_left(client: OpenSearch, compiled: CompiledMapping, stream: Stream) -> N
     except OpenSearchException:
         return  # this user or role may see its own indices only
     for concrete, state in found.items():
-        memory = Memory(concrete, state.get("mappings", {}))
-        entry = memory.source(stream.table)
-        if concrete not in ours and entry is not None and entry.arn == stream.table_arn:
+        if concrete not in ours and Memory(concrete, state.get("mappings", {})).holds(stream):
             log.warning(
                 "the index %s holds documents of the table %s too, and %s does not write to it: unless another "
                 "deployment does, they stay as they are, also when their items are removed; remove that index, or "

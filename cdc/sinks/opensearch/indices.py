@@ -12,6 +12,7 @@ from cdc.duration import parse_seconds
 from cdc.errors import SinkMisconfigured, SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping
 from cdc.sinks.opensearch.admission import OnChangedMapping, admit, first_memory, say_left
+from cdc.sinks.opensearch.memory import Memory
 from cdc.sinks.opensearch.tombstones import ALIVE, hide_tombstones
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _warn(client: OpenSearch, index: str, body: Mapping[str, Any]) -> None:
             )
         if settings.get("index.translog.durability", "request").lower() == "async":
             log.warning("%s may lose acknowledged writes: set index.translog.durability to request", concrete)
-        made = state.get("mappings", {}).get("_meta", {}).get("cdc", {}).get("body")
+        made = Memory(concrete, state.get("mappings", {})).body
         if made is not None and made != body_digest(body):
             log.warning(
                 "the mapping's body for %s has changed since %s was made; to use it, make a new index, fill it from "

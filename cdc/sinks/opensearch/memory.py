@@ -17,6 +17,7 @@ import msgspec
 
 from cdc.errors import ConfigError
 from cdc.mappings.identity import RememberedDocuments
+from cdc.records.stream import Stream
 from cdc.sinks.opensearch.provenance import RememberedSource
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ class Memory:
 
     def __init__(self, index: str, mapping: Mapping[str, Any]) -> None:
         self.index = index
-        self._meta: Mapping[str, Any] = mapping.get("_meta") or {}
-        self._turns: Mapping[str, Any] = mapping.get("properties", {}).get(_TURNS, {}).get("properties", {})
+        self._meta = _map(mapping.get("_meta"))
+        self._cdc = _map(self._meta.get("cdc"))
+        self._turns = _map(_map(_map(mapping.get("properties")).get(_TURNS)).get("properties"))
 
     def source(self, table: str) -> RememberedSource | None:
         """Where the table's documents come from.
@@ -57,9 +59,23 @@ class Memory:
         return self._read("documents", table, RememberedDocuments)
 
     @property
+    def body(self) -> str | None:
+        """The digest of the body that the index was made with, if it is one of ours."""
+        return self._cdc.get("body")
+
+    def holds(self, stream: Stream) -> bool:
+        """Are there documents of the stream's table?"""
+        return _map(self._part("tables").get(stream.table)).get("arn") == stream.table_arn
+
+    @property
     def tables(self) -> list[str]:
         """The tables that have written to the index."""
         return sorted({*self._part("tables"), *self._part("documents")})
+
+    @property
+    def turns(self) -> int:
+        """How many turns were taken."""
+        return len(self._turns)
 
     @property
     def next_turn(self) -> str:
@@ -71,12 +87,11 @@ class Memory:
         """`_meta` with this of the table. What others keep there stays."""
         tables = {**self._part("tables"), table: msgspec.to_builtins(source)}
         every = {**self._part("documents"), table: msgspec.to_builtins(documents)}
-        cdc = {**self._meta.get("cdc", {}), "format": _FORMAT, "tables": tables, "documents": every}
+        cdc = {**self._cdc, "format": _FORMAT, "tables": tables, "documents": every}
         return {**self._meta, "cdc": cdc}
 
     def _part(self, name: str) -> Mapping[str, Any]:
-        part: Mapping[str, Any] = self._meta.get("cdc", {}).get(name, {})
-        return part
+        return _map(self._cdc.get(name))
 
     def _read(self, part: str, table: str, kind: type[_T]) -> _T | None:
         entry = self._part(part).get(table)
@@ -87,6 +102,10 @@ class Memory:
                 f"_meta.cdc.{part}.{table} of the index {self.index} can't be read: {error}",
                 remedy="It was written by another version: remove it from the index's mapping, or use a new index.",
             ) from error
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def read_memories(client: OpenSearch, index: str) -> list[Memory]:
