@@ -94,6 +94,19 @@ def test_a_mapping_differs_in_nothing_from_itself(mapping: CompiledMapping) -> N
     assert differences(known, documents(mapping)) == []
 
 
+@given(
+    TABLES.flatmap(lambda table: st.tuples(mappings(table), mappings(table))), st.lists(VALUES, min_size=2, max_size=2)
+)
+def test_an_item_keeps_its_document_where_a_changed_mapping_is_admitted(
+    one_after_the_other: tuple[CompiledMapping, CompiledMapping], values: list[Any]
+) -> None:
+    before, after = one_after_the_other
+    if before.keys != after.keys or any(one.refused for one in differences(documents(before), documents(after))):
+        return
+    item = {"pk": values[0], "sk": values[1]}
+    assert place(before, item) in (None, place(after, item))
+
+
 @given(PATTERNS, PATTERNS, ITEMS)
 def test_a_pattern_that_is_wider_takes_every_item(
     narrow: dict[str, Any], wide: dict[str, Any], item: dict[str, Any]
