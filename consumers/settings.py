@@ -233,6 +233,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="What is logged. Never item contents.")
     ] = "INFO"
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="The log on standard error: short lines for people, or JSON. auto: text at a terminal."),
+    ] = "auto"
     cache_dir: Annotated[
         str | None, Meta(description="Where fetched jars are kept. Default: the user's cache folder.")
     ] = None

@@ -24,7 +24,7 @@ _OF_OBJECTS = ("object", "nested", None)
 
 
 def doubts_of(body: Mapping[str, Any]) -> Iterator[Fault]:
-    """Doubts about the body of a document: unknown parts, field types that OpenSearch does not have."""
+    """Find probable mistakes in the body of a document: unknown parts, field types that OpenSearch does not have."""
     for name in body:
         if name not in _PARTS:
             hint = "; write it below mappings" if name in ("properties", "dynamic", "dynamic_templates") else ""

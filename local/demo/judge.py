@@ -25,7 +25,7 @@ INDICES = ("customers", "orders", "order-lines")
 
 @dataclass
 class Verdict:
-    """What was compared, and what differs."""
+    """The result of the comparison: how much is equal, and each difference."""
 
     items_equal: int = 0
     missing: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ def quoted(part: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """What stands in the document for an attribute value (boto3's deserializer rounds numbers or refuses them)."""
+    """Give the document's value of an attribute value (boto3's deserializer rounds numbers or refuses them)."""
     ((tag, content),) = value.items()
     match tag:
         case "N":

@@ -99,7 +99,7 @@ def test_a_key_that_is_there_twice_is_named_wherever_it_is() -> None:
 
 
 def test_a_fault_makes_no_second_one() -> None:
-    """A fault is taken for nothing: documents that share an index are not said to differ by it."""
+    """A part at fault is left out: documents that share an index are not said to differ by it."""
     assert len(problems("table: t\ndocuments: [{index: a, on_remove: x}, {index: a, on_remove: keep}]")) == 1
     assert len(problems("tabel: t\ndocuments: [{index: '{table}-a'}]")) == 2  # unknown, and missing
 
