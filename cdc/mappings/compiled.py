@@ -17,7 +17,15 @@ from cdc.causes import Cause, CauseKind
 from cdc.errors import ConfigError, ImageMissing, MalformedRecord, Reject
 from cdc.mappings.document_id import document_id, key_text
 from cdc.mappings.fields import only, rename, without
-from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, DocumentRule, TableMapping, resolved_index, split_path
+from cdc.mappings.model import (
+    TABLE,
+    TOMBSTONE_FIELD,
+    DocumentRule,
+    TableMapping,
+    joined_path,
+    resolved_index,
+    split_path,
+)
 from cdc.mappings.pattern import Pattern, compile_pattern
 from cdc.mappings.transforms import Transform, load_transform, transform_digest
 from cdc.mappings.wider import same
@@ -267,8 +275,8 @@ def _check_pins(owners: Sequence[_Owner], keys: Sequence[str], at: str) -> None:
         for key in keys:
             if key in last.document.id or key in other.document.id:
                 continue
-            pinned, before = last.document.where.get(key), other.document.where.get(key)
-            if same(pinned) != same(before):
+            pinned, before = (owner.document.where.get(joined_path((key,))) for owner in (last, other))
+            if pinned is None or same(pinned) != same(before):
                 raise ConfigError(
                     f"{at}.id: leaves out the key attribute {key!r}, which `where` pins to {pinned} here and "
                     f"to {before} in another document of {last.index!r}: items of both would be one document",

@@ -17,7 +17,7 @@ import orjson
 
 from cdc.errors import MalformedRecord
 from cdc.mappings.compiled import CompiledMapping
-from cdc.mappings.model import TABLE
+from cdc.mappings.model import TABLE, joined_path
 from cdc.mappings.pattern import compile_pattern
 from cdc.mappings.wider import is_within
 from cdc.records.attributes import canonical_number
@@ -143,7 +143,7 @@ def _constants(table: str, documents: RememberedDocuments) -> Iterator[_Parts]:
 def _pinned(key: str, patterns: Iterable[Mapping[str, Any]]) -> str | None:
     texts = set()
     for pattern in patterns:
-        allowed = pattern.get(key)
+        allowed = pattern.get(joined_path((key,)))
         if key not in compile_pattern(pattern).pinned or not allowed:
             return None
         match allowed[0]:
