@@ -13,11 +13,13 @@ from opensearchpy.exceptions import AuthorizationException
 from cdc.errors import ConfigError
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
 from cdc.mappings.files import parse_mapping
+from cdc.mappings.model import Mappings
 from cdc.records.stream import Stream
 from cdc.sinks.opensearch.admission import OnChangedMapping
 from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import SimulatedClock, SimulatedOpenSearch
+from consumers.preparation import TablePreparation
 from consumers.settings import load_settings
 
 
@@ -92,6 +94,15 @@ def test_tables_whose_keys_are_pinned_to_different_values_share_an_index(server:
     start(server, mapping("{index: orders, where: {pk: [us]}}", table="other", keys=keys))
     with pytest.raises(ConfigError, match="could be one document"):
         start(server, mapping("{index: orders, where: {pk: [eu]}}", table="third", keys=keys))
+
+
+def test_two_tables_of_one_process_are_refused_before_the_index_is_asked(server: SimulatedOpenSearch) -> None:
+    texts = {"shop": '{index: orders, id: ["{table}", pk]}', "other": "{index: orders}"}
+    files = tuple(mapping(line, table=table).mapping for table, line in texts.items())
+    tables = TablePreparation(Mappings(files), server, Targets())  # type: ignore[arg-type]
+    tables.prepare(stream("shop"), ["pk"])
+    with pytest.raises(ConfigError, match="both write to 'orders': items of the two could be one document"):
+        tables.prepare(stream("other"), ["pk"], remember=False)
 
 
 def test_two_documents_that_leave_out_a_key_must_pin_it_to_one_value() -> None:
