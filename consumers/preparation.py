@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from threading import Lock
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TablePreparation"]
 
+log = logging.getLogger(__name__)
+
 
 class TablePreparation:
     """The owner of the compiled mappings. Threads of several shards may ask for one table at the same time."""
@@ -33,6 +36,7 @@ class TablePreparation:
         targets: Targets | None,
         *,
         any_table: bool = False,
+        skip_unmapped: bool = False,
         request_seconds: float = 30.0,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -41,6 +45,7 @@ class TablePreparation:
         """
         Args:
             any_table: a table that no mapping names is taken too, for functions and sinks of one's own.
+            skip_unmapped: the changes of a table that no mapping names are skipped.
             request_seconds: the time that one request to OpenSearch may take.
             on_changed_mapping: `accept` goes on where documents of an earlier mapping are left behind.
         """
@@ -48,6 +53,7 @@ class TablePreparation:
         self._opensearch = opensearch
         self._targets = targets
         self._any_table = any_table
+        self._skip_unmapped = skip_unmapped
         self._request_seconds = request_seconds
         self._now = now
         self._sleep = sleep
@@ -116,7 +122,7 @@ class TablePreparation:
     def _compile(self, table: str, keys: Sequence[str]) -> CompiledMapping:
         mapping = self._mappings.find(table)
         if mapping is None:
-            mapping = TableMapping(table, source="the functions") if self._any_table else self._mappings.of(table)
+            mapping = self._unmapped(table)
         # a record does not say which key is the partition key: the order of their names is known everywhere
         compiled = compile_mapping(mapping, table, sorted(keys))
         for other in self._compiled.values():
@@ -131,6 +137,14 @@ class TablePreparation:
                         "own.",
                     )
         return compiled
+
+    def _unmapped(self, table: str) -> TableMapping:
+        if self._any_table:
+            return TableMapping(table, source="the functions")
+        if self._skip_unmapped:
+            log.warning("no mapping names the table %s: its changes are skipped, and counted as such", table)
+            return TableMapping(table, archive=False, source="no mapping")
+        return self._mappings.of(table)
 
 
 def _check_view(view: StreamView, mapping: TableMapping, stream: Stream) -> None:

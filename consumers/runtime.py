@@ -74,6 +74,7 @@ def open_runtime(
         clients.opensearch,
         targets,
         any_table=own is not None,
+        skip_unmapped=settings.unmapped == "skip",
         request_seconds=settings.opensearch_timeout_seconds,
         on_changed_mapping=settings.on_changed_mapping,
     )

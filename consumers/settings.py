@@ -86,6 +86,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Consumer: a change older than this that still can't be written becomes a dead letter.",
         ),
     ] = "18h"
+    unmapped: Annotated[
+        Literal["refuse", "skip"] | None,
+        Meta(
+            description="A table that no mapping names: refuse its changes, or skip and count them. Default: skip "
+            "where a consumer reads a Kinesis stream, which other tables may join, else refuse."
+        ),
+    ] = None
     kinesis_precision: Annotated[
         Literal["microsecond", "millisecond"],
         Meta(description="Kinesis: millisecond accepts that changes of an item within one can't be ordered."),

@@ -188,7 +188,7 @@ class ShardConsumer:
                 table=self._table,
                 outcomes=Counter(type(outcome).__name__.lower() for outcome in outcomes),
                 millis_behind=millis_behind,
-                newest_micros=max((change.created_micros for change in changes), default=0),
+                newest_micros=max((change.created_micros or 0 for change in changes), default=0),
                 stream=self.status.stream,
                 changes=Counter((change.table, change.operation.value) for change in changes),
                 seconds=seconds,

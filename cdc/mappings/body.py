@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cdc.mappings.fields import refused_name
 from cdc.mappings.text import Fault, Place
 
 __all__ = ["FIELD_TYPES", "doubts_of"]
@@ -44,6 +45,8 @@ def _properties(holder: Mapping[str, Any], place: Place) -> Iterator[Fault]:
             yield (*place, part), "is a map of fields"
             continue
         for name, field in fields.items():
+            if refused_name({str(name): None}, top=place == ("mappings",)) is not None:
+                yield (*place, part, name), f"{name!r} is no name of a field that OpenSearch takes"
             yield from _field(field, (*place, part, name))
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
+from cdc.mappings.fields import refused_name
 from cdc.mappings.model import TABLE, TOMBSTONE_FIELD, DocumentRule, TableMapping, resolved_index, split_path
 from cdc.mappings.pattern import faults_of_pattern
 from cdc.mappings.text import Fault, Place
 
 __all__ = ["across_files", "faults_of", "with_floats"]
 
-_INDEX = re.compile(r"[^A-Z\s\"*\\<|,>/?#:]+")
+_INDEX = re.compile(r"[^\s\"*\\<|,>/?#:\x00]+")
 _MAX_INDEX_BYTES = 255
 """OpenSearch's rules for names of indices (OpenSearch documentation, "Create index": naming restrictions)."""
 _SHARED = ("id", "routing", "on_remove", "on_expiry", "body")
@@ -69,7 +70,7 @@ def _document(document: DocumentRule, mapping: TableMapping) -> Iterator[Fault]:
 
 
 def _names_in(value: Any, place: Place) -> Iterator[Fault]:
-    """Names in YAML that are no texts, such as `on` and `2026`: a body is JSON."""
+    """Names in YAML that are no texts, such as `true` and `2026`: a body is JSON."""
     if isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _names_in(inner, (*place, position))
@@ -81,8 +82,11 @@ def _names_in(value: Any, place: Place) -> Iterator[Fault]:
 
 
 def _index(document: DocumentRule, mapping: TableMapping) -> Iterator[Fault]:
-    name = resolved_index(document.index, "t" if mapping.is_glob or not mapping.table else mapping.table)
-    if not _INDEX.fullmatch(name) or name[0] in "-_+" or name in (".", ".."):
+    beginning = re.split(r"[*?\[]", mapping.table)[0] if mapping.is_glob else mapping.table
+    name = resolved_index(document.index, beginning or "t")
+    if "{" in name or "}" in name:
+        yield ("index",), f"{document.index!r}: {TABLE} alone may stand in braces"
+    elif not _INDEX.fullmatch(name) or name != name.lower() or name[0] in "-_+" or name in (".", ".."):
         yield (
             ("index",),
             f"{document.index!r} is no name that OpenSearch takes; use small letters, digits, - and _, and begin with "
@@ -100,6 +104,9 @@ def _index(document: DocumentRule, mapping: TableMapping) -> Iterator[Fault]:
 
 def _fields(document: DocumentRule) -> Iterator[Fault]:
     targets = list(document.fields.rename.values())
+    for path, name in document.fields.rename.items():
+        if refused_name({name: None}, top=len(split_path(path)) == 1) is not None:
+            yield ("fields", "rename", path), f"{name!r} is no name of a field that OpenSearch takes"
     for name in sorted({name for name in targets if targets.count(name) > 1}):
         yield ("fields", "rename"), f"two fields would be named {name!r}"
     if TOMBSTONE_FIELD in targets:
@@ -140,6 +147,7 @@ def across_files(files: Sequence[tuple[TableMapping, Sequence[Fault]]]) -> list[
     found: list[list[Fault]] = []
     tables: dict[str, str] = {}
     writers: dict[str, str] = {}
+    named = {_index_of(document, file) for file, _ in files for document in file.documents}
     for file, faults in files:
         known = [place for place, _ in faults]
         found.append([])
@@ -151,6 +159,10 @@ def across_files(files: Sequence[tuple[TableMapping, Sequence[Fault]]]) -> list[
             place = ("documents", position, "index")
             if _is_below(place, known):
                 continue
+            behind = _index_of(document, file).removesuffix("-v1")
+            if behind != _index_of(document, file) and behind in named:
+                text = f"{document.index!r} is the index behind the alias {behind!r}, which is written too; rename one"
+                found[-1].append((place, text))
             writer = writers.setdefault(_index_of(document, file), file.source)
             if writer != file.source and TABLE not in document.id:
                 found[-1].append(

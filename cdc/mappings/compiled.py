@@ -8,6 +8,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -199,7 +200,8 @@ class CompiledMapping:
     def _gone(self, change: Change, index: str, owner: _Owner, *, tombstone: bool) -> Write:
         identifier, routing = self._id(change, owner), self._routing(change, owner)
         if tombstone:
-            source = orjson.dumps({TOMBSTONE_FIELD: change.created_at.isoformat()})
+            removed = change.created_at or datetime.now(UTC)  # too late rather than too early: it may not be purged yet
+            source = orjson.dumps({TOMBSTONE_FIELD: removed.isoformat()})
             return Put(index, identifier, routing, change.version, source)
         return Delete(index, identifier, routing, change.version)
 

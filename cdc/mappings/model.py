@@ -111,7 +111,7 @@ class Mappings:
             known = ", ".join(file.table for file in self.files) or "none"
             raise ConfigError(
                 f"no mapping names the table {table!r} (there are mappings for: {known})",
-                remedy=f"Add a file with `table: {table}` to the mappings, or detach this table's stream.",
+                remedy=f"Add a file with `table: {table}` to the mappings, or set CDC_UNMAPPED=skip.",
             )
         return found
 

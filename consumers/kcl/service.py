@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+import msgspec
+
 from cdc.delivery.shard import BatchFacts, Running, ShardPipeline, ShardSettings
 from cdc.errors import ConfigError
 from cdc.observer import observe_all
@@ -58,7 +60,7 @@ class Following:
         if stream_arn:
             Stream.dynamodb(stream_arn)
         if kinesis_stream_arn:
-            Stream.kinesis(kinesis_stream_arn, "")
+            kinesis_stream_arn = Stream.kinesis(kinesis_stream_arn, "").arn
         return cls(tuple(tables), stream_arn, kinesis_stream_arn)
 
     def source(self) -> Source:
@@ -94,6 +96,8 @@ def serve(settings: Settings, following: Following, status: StatusFile, own: Cal
         progress.batch(facts)
         tell(observer, facts)
 
+    if following.kinesis_stream_arn and settings.unmapped is None:
+        settings = msgspec.structs.replace(settings, unmapped="skip")  # any table may join the stream, at any time
     with closing(open_runtime(settings, own=own, observer=observer)) as runtime, service.serving(runtime.clients):
         if runtime.clients.dead_letters is None:
             raise ConfigError(

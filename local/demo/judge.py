@@ -214,8 +214,7 @@ def read_objects(s3: S3Client, bucket: str, table: str) -> list[tuple[str, Any]]
             for line in gzip.decompress(body).decode().splitlines():
                 archived = json.loads(line)
                 about = archived["Metadata"]
-                images = _images(
-                    about["Operation"]["S"], archived["Keys"], archived.get("OldImage"), archived.get("NewImage")
-                )
+                seen = archived.get("WithoutNewImage", archived)
+                images = _images(about["Operation"]["S"], seen["Keys"], seen.get("OldImage"), seen.get("NewImage"))
                 found[about["Identity"]["S"]] = (about["SequenceNumber"]["S"], images)
     return list(found.values())

@@ -116,7 +116,12 @@ def _find_or_make(
                 remedy=f"Give {index}-v1 the alias {index} again, or remove it.",
             ) from error
         return True, False
-    log.info("made the index %s-v1 behind the alias %s", index, index)
+    log.info(
+        "made the index %s-v1 behind the alias %s: it gets the changes that the stream has (24 hours), and no item "
+        "that was written before and does not change",
+        index,
+        index,
+    )
     return True, True
 
 

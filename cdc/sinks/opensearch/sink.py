@@ -22,6 +22,7 @@ from cdc.sinks.opensearch.bulk import action_bytes, chunks, request_failure, ver
 from cdc.sinks.opensearch.client import timeout_of, within
 from cdc.sinks.opensearch.concurrency import InFlight
 from cdc.sinks.opensearch.targets import Targets
+from cdc.sinks.opensearch.ties import Ties
 from cdc.slowest import Slowest
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class OpenSearchSink:
     """Requests of one round that are sent at once. No two of a round hold the same document, and a round waits for all
     of its own."""
     slowest: Slowest = field(default_factory=Slowest, repr=False, compare=False)
+    ties: Ties = field(default_factory=Ties, repr=False, compare=False)
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """One bulk round; see `Sink.write`."""
@@ -100,11 +102,16 @@ class OpenSearchSink:
             for write in self._writes(change):
                 if isinstance(write, Rejected):
                     outcomes[position].append(write)
+                elif self.ties.overtaken(write, change):
+                    outcomes[position].append(Superseded(explained=True))
                 else:
                     writes.append(write)
                     owners.append(position)
         self._count_ties(writes, [changes[position] for position in owners])
-        for position, outcome in zip(owners, coalesce(writes, lambda sent: self._send(sent, deadline)), strict=True):
+        answers = coalesce(writes, lambda sent: self._send(sent, deadline))
+        for position, write, outcome in zip(owners, writes, answers, strict=True):
+            if isinstance(outcome, Applied | Superseded):
+                self.ties.written(write, changes[position])
             outcomes[position].append(self._located(outcome, changes[position]))
         return [_joined(found) if found else Skipped("no document takes it") for found in outcomes]
 
@@ -113,7 +120,7 @@ class OpenSearchSink:
         seen: dict[tuple[str, str, int], Change] = {}
         for write, change in zip(writes, changes, strict=True):
             other = seen.setdefault((write.index, write.id, write.version), change)
-            if other is not change and other.identity != change.identity:
+            if (other is not change and other.identity != change.identity) or self.ties.follows(write, change):
                 self.targets.tie(write.index)
                 self.observer(VersionsTied(write.index))
 
