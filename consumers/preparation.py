@@ -18,6 +18,7 @@ from cdc.records.stream import Stream
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
+    from cdc.sinks.opensearch.admission import OnChangedMapping
     from cdc.sinks.opensearch.targets import Targets
 
 __all__ = ["TablePreparation"]
@@ -39,12 +40,14 @@ class TablePreparation:
         request_seconds: float = 30.0,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        on_changed_mapping: OnChangedMapping = "refuse",
     ) -> None:
         """
         Args:
             any_table: a table that no mapping names is taken too, for functions and sinks of one's own.
             skip_unmapped: the changes of a table that no mapping names are skipped.
             request_seconds: the time that one request to OpenSearch may take.
+            on_changed_mapping: `accept` goes on where documents of an earlier mapping are left behind.
         """
         self._mappings = mappings
         self._opensearch = opensearch
@@ -54,6 +57,7 @@ class TablePreparation:
         self._request_seconds = request_seconds
         self._now = now
         self._sleep = sleep
+        self._on_changed_mapping = on_changed_mapping
         self._compiled: dict[str, CompiledMapping] = {}
         self._ready: set[tuple[str, str]] = set()
         self._lock = Lock()
@@ -79,7 +83,7 @@ class TablePreparation:
 
         Raises:
             ConfigError: no mapping names the table, it does not fit its keys or the view, or an index holds what this
-                stream would rank below.
+                stream would rank below, what another table's items could share, or what the mapping would leave behind.
             SinkMisconfigured: an index can't be made.
             SinkUnavailable: OpenSearch is out of reach.
         """
@@ -101,7 +105,16 @@ class TablePreparation:
             client = self._opensearch
             if deadline is not None:
                 client = within(client, deadline, self._request_seconds)
-            prepare(client, compiled, stream, self._targets, self._now, self._sleep, remember=remember)
+            prepare(
+                client,
+                compiled,
+                stream,
+                self._targets,
+                self._now,
+                self._sleep,
+                remember=remember,
+                on_changed_mapping=self._on_changed_mapping,
+            )
         self._compiled[stream.table] = compiled
         if remember:
             self._ready.add((stream.arn, stream.table))
@@ -113,12 +126,15 @@ class TablePreparation:
         # a record does not say which key is the partition key: the order of their names is known everywhere
         compiled = compile_mapping(mapping, table, sorted(keys))
         for other in self._compiled.values():
-            for owner in compiled.owners:
-                if owner.index in other.bodies and TABLE not in owner.document.id:
+            for index in compiled.bodies.keys() & other.bodies.keys():
+                from cdc.mappings.identity import documents_in, may_share
+
+                if may_share(table, documents_in(index, compiled), other.table, documents_in(index, other)):
                     raise ConfigError(
-                        f"{mapping.source}: the tables {other.table!r} and {table!r} both write to {owner.index!r}: "
-                        "items of equal keys would be one document",
-                        remedy=f'Put the table in the id (id: ["{TABLE}", …]), or give each an index of its own.',
+                        f"{mapping.source}: the tables {other.table!r} and {table!r} both write to {index!r}: "
+                        "items of the two could be one document",
+                        remedy=f'Begin the id of both by the table (id: ["{TABLE}", …]), or give each an index of its '
+                        "own.",
                     )
         return compiled
 

@@ -76,6 +76,7 @@ def open_runtime(
         any_table=own is not None,
         skip_unmapped=settings.unmapped == "skip",
         request_seconds=settings.opensearch_timeout_seconds,
+        on_changed_mapping=settings.on_changed_mapping,
     )
     pipelines = PipelineFactory(settings, clients, tables, targets, own, observer, spans)
     return Runtime(settings, mappings, clients, tables, pipelines)

@@ -66,6 +66,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="An SQS queue where each dead letter is announced, by where it is kept.")
     ] = None
 
+    on_changed_mapping: Annotated[
+        Literal["refuse", "accept"],
+        Meta(
+            description="When a mapping has changed so that documents of an index would stay as they are for ever: "
+            "refuse to start, or accept it and say in the log what is left behind."
+        ),
+    ] = "refuse"
     on_mass_reject: Annotated[
         Literal["hold", "dead_letter"],
         Meta(

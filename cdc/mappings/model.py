@@ -21,6 +21,7 @@ __all__ = [
     "FieldRule",
     "Mappings",
     "TableMapping",
+    "joined_path",
     "resolved_index",
     "split_path",
 ]
@@ -123,3 +124,8 @@ def resolved_index(index: str, table: str) -> str:
 def split_path(text: str) -> tuple[str, ...]:
     """The attribute names of a dotted path, `\\.` being a dot of a name itself."""
     return tuple(part.replace("\0", ".") for part in text.replace("\\.", "\0").split("."))
+
+
+def joined_path(names: tuple[str, ...]) -> str:
+    """The dotted path of attribute names, as `split_path` takes it apart."""
+    return ".".join(name.replace(".", "\\.") for name in names)
