@@ -10,6 +10,7 @@ COMPILED = [
     "cdc/records/change.py",
     "cdc/records/decoding.py",
     "cdc/records/differences.py",
+    "cdc/records/encoding.py",
     "cdc/records/identity.py",
     "cdc/records/sequence.py",
     "cdc/records/stream.py",
@@ -18,6 +19,7 @@ COMPILED = [
     "cdc/mappings/document_id.py",
     "cdc/mappings/fields.py",
     "cdc/mappings/pattern.py",
+    "cdc/mappings/value_tests.py",
     "cdc/mappings/writes.py",
     "cdc/sinks/opensearch/bulk.py",
 ]
@@ -30,4 +32,4 @@ else:
     except ImportError:  # setuptools first asks what the build needs
         setup(setup_requires=["mypy>=1.18,<3", "msgspec>=0.20,<1", "orjson>=3.11,<4", "types-PyYAML>=6,<7"])
     else:
-        setup(ext_modules=mypycify(COMPILED))
+        setup(ext_modules=mypycify(["--ignore-missing-imports", *COMPILED]))

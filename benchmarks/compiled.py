@@ -28,7 +28,7 @@ def class_path(folder: Path) -> Sequence[Path]:
         jars = kcl_jars()
         (compiler,) = fetch(_JAVA / "compiler.lock")
     except ImportError as error:
-        raise CannotRun(f"{error.name} is not installed: pip install 'dynamodb-cdc[kcl]'") from error
+        raise CannotRun(f"{error.name} is not installed: pip install '.[kcl]'") from error
     except ConfigError as error:
         raise CannotRun(error.message) from error
     done = subprocess.run(  # noqa: S603  (our own command)

@@ -72,7 +72,7 @@ def others() -> dict[str, Callable[[Parsed], Lines]]:
         from boto3.dynamodb.types import Binary, TypeDeserializer
         from dynamodb_json import json_util
     except ImportError as error:
-        raise CannotRun(f"{error.name} is not installed: pip install 'dynamodb-cdc[bench]'") from None
+        raise CannotRun(f"{error.name} is not installed: pip install '.[bench]'") from None
 
     class FromJson(TypeDeserializer):
         """boto3's takes binary as bytes only, and a Lambda event has base64 text."""

@@ -172,7 +172,7 @@ def floor(work: Work) -> Cost:
     counting, gaps = jpype.JClass("benchmarks.CountingProcessors")(), Gaps(Running(), None)
     source = TableSource(table_facts(work.tables))
     retrieval = DynamoDBStreams(jpype, settings, gaps)
-    scheduler = make_scheduler(jpype, settings, source, retrieval, counting, StreamNames(), gaps)
+    scheduler = make_scheduler(jpype, settings, source, retrieval, counting, StreamNames(), gaps, lambda _name: True)
     scheduler.start()
     cost = watched(work, lambda: int(counting.count()))
     scheduler.stop(STOP_SECONDS)

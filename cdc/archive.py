@@ -2,7 +2,8 @@
 
 A line has the format of DynamoDB's incremental export (Amazon DynamoDB Developer Guide, "DynamoDB table export output
 format"): `Metadata`, `Keys`, `OldImage`, `NewImage` in DynamoDB JSON. Ours are every change, not the net one of a
-window, and `Metadata` holds our own facts too.
+window, and `Metadata` holds our own facts too. A line without `NewImage` is a delete there. So an INSERT or a MODIFY of
+a view without new images has its keys below `WithoutNewImage`, where no reader of the export's format looks for them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["ArchivedChange", "Segment", "line_of", "object_name", "read_archive", "read_lines", "unite"]
 
 SUFFIX = ".ndjson.gz"
-FORMAT = 1
+WITHOUT_NEW_IMAGE = "WithoutNewImage"
+"""Below it stand `Keys` and `OldImage` of an INSERT or a MODIFY whose stream's view leaves the new image out."""
+FORMAT = 2
 """The version of names and lines, kept in each object's metadata."""
 
 
@@ -110,12 +113,22 @@ class ArchivedChange:
         """The parsed line."""
         return orjson.loads(self.line)  # type: ignore[no-any-return]  # `of` has seen an object
 
+    @property
+    def images(self) -> dict[str, Any]:
+        """`Keys`, and of `OldImage` and `NewImage` what the record had, in DynamoDB JSON."""
+        document = self.document
+        seen = document.get(WITHOUT_NEW_IMAGE, document)
+        return {name: seen[name] for name in ("Keys", "OldImage", "NewImage") if name in seen}
+
 
 def line_of(change: Change, exclude: Sequence[tuple[str, ...]] = ()) -> bytes:
     """The archive's line of a change, without a newline."""
-    about: dict[str, Any] = {
-        "WriteTimestampMicros": {"N": str(change.created_micros)},
+    about: dict[str, Any] = {}
+    if change.created_micros is not None:
+        about["WriteTimestampMicros"] = {"N": str(change.created_micros)}
+    about |= {
         "Operation": {"S": change.operation.value},
+        "View": {"S": change.view.value},
         "Table": {"S": change.table},
         "Stream": {"S": change.stream.arn},
         "SequenceNumber": {"S": change.sequence.text},
@@ -128,12 +141,14 @@ def line_of(change: Change, exclude: Sequence[tuple[str, ...]] = ()) -> bytes:
     after = None if change.raw_after is None else without(change.raw_after, exclude)
     if change.operation is Operation.MODIFY and before is not None and after is not None:
         about["ChangedAttributes"] = {"L": [{"S": name} for name in _changed(before, after)]}
-    line: dict[str, Any] = {"Metadata": about, "Keys": change.raw_keys}
+    seen: dict[str, Any] = {"Keys": change.raw_keys}
     if before is not None:
-        line["OldImage"] = before
+        seen["OldImage"] = before
     if after is not None:
-        line["NewImage"] = after
-    return orjson.dumps(line, default=_plain)
+        seen["NewImage"] = after
+    if after is None and change.operation is not Operation.REMOVE:
+        seen = {WITHOUT_NEW_IMAGE: seen}  # in the export's format, keys without a new image are a delete
+    return orjson.dumps({"Metadata": about, **seen}, default=_plain)
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -164,13 +179,14 @@ def object_name(prefix: str, change: Change) -> str:
     """The name of the object whose first record is `change`: the same whenever and by whomever it is written.
 
     `<prefix>/table=<table>/date=<day>/hour=<hour>/<stream>-<sequence>-<digest>.ndjson.gz`, in Hive partitions of the
-    record's own time; a stream's names sort by sequence number.
+    record's own time (`unknown` where it does not say); a stream's names sort by sequence number.
     """
     created = change.created_at
+    day, hour = (f"{created:%Y-%m-%d}", f"{created:%H}") if created else ("unknown", "unknown")
     digits = KINESIS_DIGITS if change.stream.minute is None else DYNAMODB_DIGITS
     label = "".join(letter for letter in change.stream.label if letter.isalnum() or letter in "._")
     return (
-        f"{prefix}/table={change.table}/date={created:%Y-%m-%d}/hour={created:%H}/"
+        f"{prefix}/table={change.table}/date={day}/hour={hour}/"
         f"{label}-{change.sequence.value:0{digits}d}-{change.identity.digest[:8]}{SUFFIX}"
     )
 

@@ -6,7 +6,7 @@ import re
 
 from cdc.errors import ConfigError
 
-__all__ = ["DURATION", "parse_seconds"]
+__all__ = ["DURATION", "parse_seconds", "spoken"]
 
 DURATION = r"^[0-9]+(\.[0-9]+)?(nanos|micros|ms|s|m|h|d)$"
 """Durations as OpenSearch writes them (OpenSearch documentation, "Time units")."""
@@ -24,3 +24,14 @@ def parse_seconds(duration: str) -> float:
         raise ConfigError(f"{duration!r} is no duration", remedy="Write a number and a unit: 90s, 15m, 18h or 2d.")
     number = duration.rstrip("abcdefghijklmnopqrstuvwxyz")
     return float(number) * _UNITS[duration[len(number) :]]
+
+
+def spoken(duration_seconds: float) -> str:
+    """A duration as a log line says it, in its two largest units: `58 s`, `5 min 3 s`, `23 h 58 min`, `6 d 3 h`."""
+    left = max(0, round(duration_seconds))
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])

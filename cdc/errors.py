@@ -9,6 +9,7 @@ CdcError
 ├── SinkError            .sink
 │   ├── SinkUnavailable  .wait_seconds                                      → try again, hold the checkpoint
 │   └── SinkMisconfigured a retry cannot help                               → stop
+├── NothingSettled      no record of an invocation's batch is settled          → the batch comes again
 ├── ConsumerFailed       a shard could not be handled; nothing of it was acknowledged → stop
 ├── Defer                raised by a user's function: try this change again later
 └── Reject               raised by a user's function: keep this change as a dead letter
@@ -27,6 +28,7 @@ __all__ = [
     "ImageMissing",
     "MalformedRecord",
     "MappingError",
+    "NothingSettled",
     "Reject",
     "SinkError",
     "SinkMisconfigured",
@@ -105,6 +107,10 @@ class SinkUnavailable(SinkError):
 
 class SinkMisconfigured(SinkError):
     """A retry cannot help: stop, acknowledge nothing more."""
+
+
+class NothingSettled(CdcError):
+    """No record of a Lambda's batch is settled: the invocation fails, so that no deployment acknowledges it."""
 
 
 class ConsumerFailed(CdcError):

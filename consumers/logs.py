@@ -1,15 +1,18 @@
-"""Logs: standard logging, as JSON lines where nobody watches a terminal."""
+"""Logs: standard logging, as short lines for people at a terminal, as JSON lines elsewhere."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
-__all__ = ["JsonLines", "configure_lambda_logging", "configure_logging"]
+__all__ = ["JsonLines", "TextLines", "configure_lambda_logging", "configure_logging"]
+
+JAVA = "jvm."
+"""The names of Java's loggers begin so."""
 
 
 class JsonLines(logging.Formatter):
@@ -47,13 +50,25 @@ def configure_lambda_logging(level: str) -> None:
     _quiet()
 
 
-def configure_logging(level: str) -> None:
-    """Send logs to standard error: text at a terminal, JSON lines elsewhere. Replaces what was configured before."""
+class TextLines(logging.Formatter):
+    """Formats a record as a short line for people: the time, the level unless it is INFO, the message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """The line, without an exception's traceback."""
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        origin = "the KCL: " if record.name.startswith(JAVA) else ""
+        return f"{record.asctime} {level}{origin}{record.message}"
+
+
+def configure_logging(level: str, form: Literal["auto", "json", "text"] = "auto") -> None:
+    """Send logs to standard error. `auto`: text at a terminal, JSON lines elsewhere. Replaces what was configured
+    before."""
     handler = logging.StreamHandler(sys.stderr)
-    if sys.stderr.isatty():
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s  %(message)s", "%H:%M:%S"))
-    else:
-        handler.setFormatter(JsonLines())
+    is_text = sys.stderr.isatty() if form == "auto" else form == "text"
+    handler.setFormatter(TextLines() if is_text else JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     _quiet()
 

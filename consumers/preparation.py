@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from threading import Lock
@@ -17,9 +18,12 @@ from cdc.records.stream import Stream
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
+    from cdc.sinks.opensearch.admission import OnChangedMapping
     from cdc.sinks.opensearch.targets import Targets
 
 __all__ = ["TablePreparation"]
+
+log = logging.getLogger(__name__)
 
 
 class TablePreparation:
@@ -32,22 +36,28 @@ class TablePreparation:
         targets: Targets | None,
         *,
         any_table: bool = False,
+        skip_unmapped: bool = False,
         request_seconds: float = 30.0,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
+        on_changed_mapping: OnChangedMapping = "refuse",
     ) -> None:
         """
         Args:
             any_table: a table that no mapping names is taken too, for functions and sinks of one's own.
+            skip_unmapped: the changes of a table that no mapping names are skipped.
             request_seconds: the time that one request to OpenSearch may take.
+            on_changed_mapping: `accept` goes on where documents of an earlier mapping are left behind.
         """
         self._mappings = mappings
         self._opensearch = opensearch
         self._targets = targets
         self._any_table = any_table
+        self._skip_unmapped = skip_unmapped
         self._request_seconds = request_seconds
         self._now = now
         self._sleep = sleep
+        self._on_changed_mapping = on_changed_mapping
         self._compiled: dict[str, CompiledMapping] = {}
         self._ready: set[tuple[str, str]] = set()
         self._lock = Lock()
@@ -73,7 +83,7 @@ class TablePreparation:
 
         Raises:
             ConfigError: no mapping names the table, it does not fit its keys or the view, or an index holds what this
-                stream would rank below.
+                stream would rank below, what another table's items could share, or what the mapping would leave behind.
             SinkMisconfigured: an index can't be made.
             SinkUnavailable: OpenSearch is out of reach.
         """
@@ -95,7 +105,16 @@ class TablePreparation:
             client = self._opensearch
             if deadline is not None:
                 client = within(client, deadline, self._request_seconds)
-            prepare(client, compiled, stream, self._targets, self._now, self._sleep, remember=remember)
+            prepare(
+                client,
+                compiled,
+                stream,
+                self._targets,
+                self._now,
+                self._sleep,
+                remember=remember,
+                on_changed_mapping=self._on_changed_mapping,
+            )
         self._compiled[stream.table] = compiled
         if remember:
             self._ready.add((stream.arn, stream.table))
@@ -103,18 +122,29 @@ class TablePreparation:
     def _compile(self, table: str, keys: Sequence[str]) -> CompiledMapping:
         mapping = self._mappings.find(table)
         if mapping is None:
-            mapping = TableMapping(table, source="the functions") if self._any_table else self._mappings.of(table)
+            mapping = self._unmapped(table)
         # a record does not say which key is the partition key: the order of their names is known everywhere
         compiled = compile_mapping(mapping, table, sorted(keys))
         for other in self._compiled.values():
-            for owner in compiled.owners:
-                if owner.index in other.bodies and TABLE not in owner.document.id:
+            for index in compiled.bodies.keys() & other.bodies.keys():
+                from cdc.mappings.identity import documents_in, may_share
+
+                if may_share(table, documents_in(index, compiled), other.table, documents_in(index, other)):
                     raise ConfigError(
-                        f"{mapping.source}: the tables {other.table!r} and {table!r} both write to {owner.index!r}: "
-                        "items of equal keys would be one document",
-                        remedy=f'Put the table in the id (id: ["{TABLE}", …]), or give each an index of its own.',
+                        f"{mapping.source}: the tables {other.table!r} and {table!r} both write to {index!r}: "
+                        "items of the two could be one document",
+                        remedy=f'Begin the id of both by the table (id: ["{TABLE}", …]), or give each an index of its '
+                        "own.",
                     )
         return compiled
+
+    def _unmapped(self, table: str) -> TableMapping:
+        if self._any_table:
+            return TableMapping(table, source="the functions")
+        if self._skip_unmapped:
+            log.warning("no mapping names the table %s: its changes are skipped, and counted as such", table)
+            return TableMapping(table, archive=False, source="no mapping")
+        return self._mappings.of(table)
 
 
 def _check_view(view: StreamView, mapping: TableMapping, stream: Stream) -> None:

@@ -74,7 +74,9 @@ def open_runtime(
         clients.opensearch,
         targets,
         any_table=own is not None,
+        skip_unmapped=settings.unmapped == "skip",
         request_seconds=settings.opensearch_timeout_seconds,
+        on_changed_mapping=settings.on_changed_mapping,
     )
     pipelines = PipelineFactory(settings, clients, tables, targets, own, observer, spans)
     return Runtime(settings, mappings, clients, tables, pipelines)

@@ -18,7 +18,7 @@ _PATTERNS = {
 
 
 def fault_of(kind: Any) -> str:
-    """The fault of a text that is none of this type: `is none of local, production`."""
+    """Say what is wrong with a text that is not of this type: `is none of local, production`."""
     return _fault(inspect.type_info(kind))
 
 

@@ -66,6 +66,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="An SQS queue where each dead letter is announced, by where it is kept.")
     ] = None
 
+    on_changed_mapping: Annotated[
+        Literal["refuse", "accept"],
+        Meta(
+            description="When a mapping has changed so that documents of an index would stay as they are for ever: "
+            "refuse to start, or accept it and say in the log what is left behind."
+        ),
+    ] = "refuse"
     on_mass_reject: Annotated[
         Literal["hold", "dead_letter"],
         Meta(
@@ -79,6 +86,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Consumer: a change older than this that still can't be written becomes a dead letter.",
         ),
     ] = "18h"
+    unmapped: Annotated[
+        Literal["refuse", "skip"] | None,
+        Meta(
+            description="A table that no mapping names: refuse its changes, or skip and count them. Default: skip "
+            "where a consumer reads a Kinesis stream, which other tables may join, else refuse."
+        ),
+    ] = None
     kinesis_precision: Annotated[
         Literal["microsecond", "millisecond"],
         Meta(description="Kinesis: millisecond accepts that changes of an item within one can't be ordered."),
@@ -226,6 +240,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="What is logged. Never item contents.")
     ] = "INFO"
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="The log on standard error: short lines for people, or JSON. auto: text at a terminal."),
+    ] = "auto"
     cache_dir: Annotated[
         str | None, Meta(description="Where fetched jars are kept. Default: the user's cache folder.")
     ] = None

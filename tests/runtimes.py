@@ -36,7 +36,15 @@ def simulated_runtime(
     """The parts of a process whose servers and clock are these."""
     targets = Targets()
     clients = Clients(opensearch, archive, dead_letters, items)
-    tables = TablePreparation(mappings, opensearch, targets, any_table=own is not None, now=clock, sleep=clock.sleep)
+    tables = TablePreparation(
+        mappings,
+        opensearch,
+        targets,
+        any_table=own is not None,
+        now=clock,
+        sleep=clock.sleep,
+        on_changed_mapping=settings.on_changed_mapping,
+    )
     pipelines = PipelineFactory(
         settings, clients, tables, targets, own, observer, spans, clock=clock, now=clock, sleep=clock.sleep
     )

@@ -76,7 +76,9 @@ class AgeLimit(SinkWrapper):
         failing = self._causes.setdefault(outcome.cause.key, _Failing(now, now))
         failing.seen = now
         lasted = now - failing.since
-        if lasted < self._tried_seconds or self._now() - change.created_micros / 1e6 < self._max_age_seconds:
+        made = change.created_micros
+        age = lasted if made is None else self._now() - made / 1e6  # a change that does not say is that old at least
+        if lasted < self._tried_seconds or age < self._max_age_seconds:
             failing.waiting.add(identity)
             return outcome
         failing.waiting.discard(identity)

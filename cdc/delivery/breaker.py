@@ -42,27 +42,26 @@ class _Run:
 
 
 class Breaker(SinkWrapper):
-    """A sink whose rejections are deferred when a whole batch, of at least `batch` items, or `in_a_row` items of a
-    stream one after the other, are rejected for one cause: someone changed an index, and the records are good.
+    """Defers rejections once `in_a_row` items of a stream, one after the other, were rejected for one cause: someone
+    changed an index, and the records are good.
 
-    Items, not changes: one bad item that is written all the time, or tried again and again, is no mass. What is
-    deferred so is tried again as long as the cause stays; one change that is accepted ends it. Changes that no mapping
+    It counts items, not changes: one bad item that is written all the time, or tried again and again, is no mass. And
+    it counts so many that a kind of items among others, such as sixty with one odd attribute, is none either. A change
+    that is deferred so is tried again as long as the cause stays; one that is accepted ends it. Changes that no mapping
     asks for count neither way.
     """
 
-    def __init__(self, sink: Sink, batch: int = 20, in_a_row: int = 100) -> None:
+    def __init__(self, sink: Sink, in_a_row: int = 100) -> None:
         super().__init__(sink)
-        self._batch = batch
         self._in_a_row = in_a_row
         self._runs: dict[tuple[str, str], _Run] = {}
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """Write; defer rejections in masses."""
         outcomes = self.sink.write(changes, deadline)
-        mass = _is_mass(changes, outcomes, self._batch)
-        return [self._passed(change, outcome, mass=mass) for change, outcome in zip(changes, outcomes, strict=True)]
+        return [self._passed(change, outcome) for change, outcome in zip(changes, outcomes, strict=True)]
 
-    def _passed(self, change: Change, outcome: Outcome, *, mass: bool) -> Outcome:
+    def _passed(self, change: Change, outcome: Outcome) -> Outcome:
         if isinstance(outcome, Skipped | Deferred):
             return outcome
         origin = change.stream.arn, change.table
@@ -71,7 +70,7 @@ class Breaker(SinkWrapper):
                 self._runs[origin].end()
             return outcome
         run = self._runs.setdefault(origin, _Run())
-        if run.add(_word(outcome), change.identity.digest, self._in_a_row) >= self._in_a_row or mass:
+        if run.add(_word(outcome), change.identity.digest, self._in_a_row) >= self._in_a_row:
             return self._held(run, outcome)
         return outcome
 
@@ -89,13 +88,3 @@ class Breaker(SinkWrapper):
 
 def _word(rejected: Rejected) -> str:
     return rejected.cause.code or rejected.cause.text
-
-
-def _is_mass(changes: Sequence[Change], outcomes: Sequence[Outcome], least: int) -> bool:
-    asked = [
-        (change, outcome) for change, outcome in zip(changes, outcomes, strict=True) if not isinstance(outcome, Skipped)
-    ]
-    causes = {_word(outcome) if isinstance(outcome, Rejected) else None for _, outcome in asked}
-    if len(asked) < least or len(causes) != 1 or None in causes:
-        return False
-    return len({change.identity.digest for change, _ in asked}) >= least

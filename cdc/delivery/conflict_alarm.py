@@ -54,8 +54,9 @@ class ConflictAlarm(SinkWrapper):
         """Write, and count."""
         outcomes = self.sink.write(changes, deadline)
         for change, outcome in zip(changes, outcomes, strict=True):
-            is_new = self._is_new(change)
-            if is_new and change.created_micros >= self._started * 1e6 and isinstance(outcome, Applied | Superseded):
+            made = change.created_micros
+            is_new = self._is_new(change) and made is not None and made >= self._started * 1e6
+            if is_new and isinstance(outcome, Applied | Superseded):
                 self._tally.written += 1
                 self._tally.conflicts += isinstance(outcome, Superseded) and not outcome.explained
         if self._tally.written >= self._window:

@@ -1,13 +1,15 @@
-"""What the shards of a process share: whether to stop, the first failure, the stop's budget, and how each shard is."""
+"""State that the shards of a process share: whether to stop, the first failure, the stop's budget, each status."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from cdc.deadline import Clock
+from cdc.duration import spoken
 
 __all__ = ["RETENTION_SECONDS", "Running", "ShardStatus"]
 
@@ -42,7 +44,7 @@ class ShardStatus:
     """When a batch came last, an empty one too."""
     unflushed_since: float | None = None
     unflushed_bytes: int = 0
-    """What a crash now would have read again."""
+    """The bytes that would be read again after a crash now."""
     checkpointed_at: float | None = None
     """When it was checkpointed last by this process."""
     flush_seconds: float = 0.0
@@ -72,13 +74,15 @@ class ShardStatus:
 
 @dataclass(slots=True)
 class Running:
-    """What all shards of a process share."""
+    """State that all shards of a process share."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     failure: BaseException | None = None
     clock: Clock = time.monotonic
+    now: Clock = time.time
+    """The time of day, in seconds since 1970."""
     shards: dict[tuple[str, str], ShardStatus] = field(default_factory=dict)
-    """Of each shard that is read now, by the stream's ARN and the shard's id. Copy it before looping over it."""
+    """The status of each shard that is read now, by stream's ARN and shard's id. Copy it before looping over it."""
     stop_asked_at: float | None = None
     retention_seconds: float = RETENTION_SECONDS
     """How long the streams keep a record."""
@@ -86,6 +90,19 @@ class Running:
     """Does the scheduler run? None before it was started."""
     unclaimed: Callable[[], int | None] = lambda: None
     """How many shards that are not at their end no worker has; it asks the lease table. None: not known."""
+    unread: Callable[[], int] = lambda: 0
+    """How many shards of the followed streams no worker reads, for longer than a fail-over takes; as seen last."""
+
+    def outlook(self, shards: Sequence[ShardStatus]) -> str:
+        """How far behind the slowest of these shards is, and for how long nothing of them is lost."""
+        age = max(shard.age_seconds(self.clock()) for shard in shards)
+        left = self.retention_seconds - age
+        loss = f"nothing is lost for {spoken(left)}" if left > 0 else "the stream has begun to lose what was not read"
+        return f"{spoken(age)} behind; {loss}"
+
+    def time_of_day(self, seconds_ago: float) -> str:
+        """A moment of the past, as a log line says it."""
+        return f"{datetime.fromtimestamp(self.now() - seconds_ago, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def pause(self, seconds: float) -> None:
         """Wait; a stop that is asked meanwhile ends it, one that was asked before does not: that is for a flush."""

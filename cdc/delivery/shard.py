@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cdc.deadline import Clock, Deadline
 from cdc.delivery.consumer_state import Running, ShardStatus
+from cdc.delivery.held_lines import HeldLines
 from cdc.errors import SinkUnavailable
 from cdc.outcome import Deferred, Outcome, leading_settled
 from cdc.records.change import Change
@@ -32,7 +33,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _GIVE_UP_SECONDS = 3.0
-"""What a stop's flush leaves of the budget: the checkpoint and the giving up of leases come after it."""
+"""A stop's flush leaves so much of the budget: the checkpoint and the giving up of leases come after it."""
 
 Checkpoint = Callable[[SequenceNumber | None], None]
 """Records that all up to a sequence number is done; None: the whole shard, at its end. Raises LeaseLost."""
@@ -51,7 +52,7 @@ class Payload:
 
 
 class ShardPipeline(Protocol):
-    """What is done with a shard's records: `cdc.delivery.pipeline.Pipeline`."""
+    """The way of a shard's records to the sinks: `cdc.delivery.pipeline.Pipeline`."""
 
     def write(self, records: Sequence[Record], deadline: Deadline) -> Sequence[Outcome]:
         """One outcome a record."""
@@ -80,7 +81,7 @@ class ShardSettings:
 
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
-    """What was done with a batch, or with the part of it that was settled at once: for status and metrics, no item
+    """The facts of a batch, or of the part of it that was settled at once: for status and metrics, no item
     contents. `table` is the stream's name where that carries several tables."""
 
     shard: str
@@ -95,7 +96,7 @@ class BatchFacts:
     seconds: float = 0.0
     """How long this took, since the batch came or its last part was settled."""
     size_bytes: int = 0
-    """Of the records, as the stream has them."""
+    """The size of the records, as the stream has them."""
 
 
 class ShardConsumer:
@@ -131,6 +132,7 @@ class ShardConsumer:
         self._closed = False
         self._settled: SequenceNumber | None = None  # settled, not yet checkpointed
         self.status = ShardStatus(stream, shard, table, since=clock())
+        self._lines = HeldLines(running, self.status)
         running.shards[stream, shard] = self.status
 
     def process(self, payloads: Sequence[Payload], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
@@ -161,6 +163,7 @@ class ShardConsumer:
                 self.status.go_on()
             pending = pending[count:]
             if not pending:
+                self._lines.goes_on(self._clock())
                 return
             if not self._wanted():
                 self._let_go()
@@ -185,7 +188,7 @@ class ShardConsumer:
                 table=self._table,
                 outcomes=Counter(type(outcome).__name__.lower() for outcome in outcomes),
                 millis_behind=millis_behind,
-                newest_micros=max((change.created_micros for change in changes), default=0),
+                newest_micros=max((change.created_micros or 0 for change in changes), default=0),
                 stream=self.status.stream,
                 changes=Counter((change.table, change.operation.value) for change in changes),
                 seconds=seconds,
@@ -196,7 +199,7 @@ class ShardConsumer:
     def lease_lost(self) -> None:
         """Drop what is open without writing it."""
         if not self._closed:
-            log.info("%s: the lease is lost", self.shard)
+            log.info("%s: the lease of %s is lost", self._table, self.shard)
         self._close()
         self._settled = None  # what is dropped here must not be acknowledged by a later call
         self._pipeline.close()
@@ -251,7 +254,7 @@ class ShardConsumer:
             self._let_go()
 
     def _let_go(self) -> None:
-        """What is left comes again, to whoever holds the lease then; what is open a stop may still flush.
+        """Stop reading the shard: the rest comes again, to the holder of the lease then. A stop may still flush.
 
         Raises:
             LeaseLost: and nothing of it may be written.
@@ -274,6 +277,7 @@ class ShardConsumer:
             else:
                 if not was_held:
                     self.status.go_on()
+                    self._lines.goes_on(self._clock())
                 return True
 
     def _flush_once(self, seconds: float, wanted: Callable[[], bool]) -> None:
@@ -282,8 +286,8 @@ class ShardConsumer:
         self.status.flush_seconds = self._clock() - began
 
     def _hold(self, cause: str) -> None:
-        log.warning("%s is held: %s", self.shard, cause)
         self.status.hold(cause, self._clock())
+        self._lines.held(cause, self._clock())
 
     def _checkpoint(self, checkpoint: Checkpoint) -> None:
         checkpoint(self._settled)

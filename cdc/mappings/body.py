@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cdc.mappings.fields import refused_name
 from cdc.mappings.text import Fault, Place
 
 __all__ = ["FIELD_TYPES", "doubts_of"]
@@ -24,7 +25,7 @@ _OF_OBJECTS = ("object", "nested", None)
 
 
 def doubts_of(body: Mapping[str, Any]) -> Iterator[Fault]:
-    """Doubts about the body of a document: unknown parts, field types that OpenSearch does not have."""
+    """Find probable mistakes in the body of a document: unknown parts, field types that OpenSearch does not have."""
     for name in body:
         if name not in _PARTS:
             hint = "; write it below mappings" if name in ("properties", "dynamic", "dynamic_templates") else ""
@@ -44,6 +45,8 @@ def _properties(holder: Mapping[str, Any], place: Place) -> Iterator[Fault]:
             yield (*place, part), "is a map of fields"
             continue
         for name, field in fields.items():
+            if refused_name({str(name): None}, top=place == ("mappings",)) is not None:
+                yield (*place, part, name), f"{name!r} is no name of a field that OpenSearch takes"
             yield from _field(field, (*place, part, name))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
+from cdc.mappings.fields import refused_name
 from cdc.mappings.model import (
     ASIDE_FIELD,
     ASIDE_NAMES_FIELD,
@@ -22,7 +23,7 @@ from cdc.mappings.text import Fault, Place
 
 __all__ = ["across_files", "faults_of", "with_floats"]
 
-_INDEX = re.compile(r"[^A-Z\s\"*\\<|,>/?#:]+")
+_INDEX = re.compile(r"[^\s\"*\\<|,>/?#:\x00]+")
 _MAX_INDEX_BYTES = 255
 """OpenSearch's rules for names of indices (OpenSearch documentation, "Create index": naming restrictions)."""
 _RESERVED = {
@@ -83,7 +84,7 @@ def _document(document: DocumentRule, mapping: TableMapping) -> Iterator[Fault]:
 
 
 def _names_in(value: Any, place: Place) -> Iterator[Fault]:
-    """Names in YAML that are no texts, such as `on` and `2026`: a body is JSON."""
+    """Names in YAML that are no texts, such as `true` and `2026`: a body is JSON."""
     if isinstance(value, list):
         for position, inner in enumerate(value):
             yield from _names_in(inner, (*place, position))
@@ -95,8 +96,11 @@ def _names_in(value: Any, place: Place) -> Iterator[Fault]:
 
 
 def _index(document: DocumentRule, mapping: TableMapping) -> Iterator[Fault]:
-    name = resolved_index(document.index, "t" if mapping.is_glob or not mapping.table else mapping.table)
-    if not _INDEX.fullmatch(name) or name[0] in "-_+" or name in (".", ".."):
+    beginning = re.split(r"[*?\[]", mapping.table)[0] if mapping.is_glob else mapping.table
+    name = resolved_index(document.index, beginning or "t")
+    if "{" in name or "}" in name:
+        yield ("index",), f"{document.index!r}: {TABLE} alone may stand in braces"
+    elif not _INDEX.fullmatch(name) or name != name.lower() or name[0] in "-_+" or name in (".", ".."):
         yield (
             ("index",),
             f"{document.index!r} is no name that OpenSearch takes; use small letters, digits, - and _, and begin with "
@@ -114,6 +118,9 @@ def _index(document: DocumentRule, mapping: TableMapping) -> Iterator[Fault]:
 
 def _fields(document: DocumentRule) -> Iterator[Fault]:
     targets = list(document.fields.rename.values())
+    for path, name in document.fields.rename.items():
+        if refused_name({name: None}, top=len(split_path(path)) == 1) is not None:
+            yield ("fields", "rename", path), f"{name!r} is no name of a field that OpenSearch takes"
     for name in sorted({name for name in targets if targets.count(name) > 1}):
         yield ("fields", "rename"), f"two fields would be named {name!r}"
     included = {split_path(path)[0] for path in document.fields.include or ()}
@@ -158,6 +165,7 @@ def across_files(files: Sequence[tuple[TableMapping, Sequence[Fault]]]) -> list[
     found: list[list[Fault]] = []
     tables: dict[str, str] = {}
     writers: dict[str, str] = {}
+    named = {_index_of(document, file) for file, _ in files for document in file.documents}
     for file, faults in files:
         known = [place for place, _ in faults]
         found.append([])
@@ -169,6 +177,10 @@ def across_files(files: Sequence[tuple[TableMapping, Sequence[Fault]]]) -> list[
             place = ("documents", position, "index")
             if _is_below(place, known):
                 continue
+            behind = _index_of(document, file).removesuffix("-v1")
+            if behind != _index_of(document, file) and behind in named:
+                text = f"{document.index!r} is the index behind the alias {behind!r}, which is written too; rename one"
+                found[-1].append((place, text))
             writer = writers.setdefault(_index_of(document, file), file.source)
             if writer != file.source and TABLE not in document.id:
                 found[-1].append(

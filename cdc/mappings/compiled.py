@@ -8,6 +8,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -23,11 +24,13 @@ from cdc.mappings.model import (
     TOMBSTONE_FIELD,
     DocumentRule,
     TableMapping,
+    joined_path,
     resolved_index,
     split_path,
 )
 from cdc.mappings.pattern import Pattern, compile_pattern
-from cdc.mappings.transforms import Transform, load_transform
+from cdc.mappings.transforms import Transform, load_transform, transform_digest
+from cdc.mappings.wider import same
 from cdc.mappings.writes import Delete, Put, Write
 from cdc.outcome import Rejected
 from cdc.records.attributes import RawItem, json_item, plain
@@ -54,6 +57,7 @@ class _Owner:
     exclude: tuple[tuple[str, ...], ...]
     rename: tuple[tuple[tuple[str, ...], str], ...]
     unless_only: tuple[tuple[str, ...], ...]
+    transform_digest: str = ""
 
     def takes(self, item: RawItem | None) -> bool:
         return item is not None and self.pattern.matches(item)
@@ -132,6 +136,8 @@ class CompiledMapping:
     mapping: TableMapping
     table: str
     owners: tuple[_Owner, ...]
+    keys: tuple[str, ...] = ()
+    """The table's key attributes in the order of their names; none where they are not known yet."""
 
     @cached_property
     def _by_index(self) -> tuple[tuple[str, tuple[_Owner, ...]], ...]:
@@ -214,7 +220,8 @@ class CompiledMapping:
     def _gone(self, change: Change, index: str, owner: _Owner, *, tombstone: bool) -> Write:
         identifier, routing = self._id(change, owner), self._routing(change, owner)
         if tombstone:
-            source = orjson.dumps({TOMBSTONE_FIELD: change.created_at.isoformat()})
+            removed = change.created_at or datetime.now(UTC)  # too late rather than too early: it may not be purged yet
+            source = orjson.dumps({TOMBSTONE_FIELD: removed.isoformat()})
             return Put(index, identifier, routing, change.version, source)
         return Delete(index, identifier, routing, change.version)
 
@@ -246,7 +253,8 @@ def compile_mapping(mapping: TableMapping, table: str, keys: Sequence[str] | Non
     for position, owner in enumerate(owners):
         if keys is not None:
             _check_keys(owner, keys, f"{mapping.source}: documents[{position}]")
-    return CompiledMapping(mapping, table, owners)
+            _check_pins(owners[: position + 1], keys, f"{mapping.source}: documents[{position}]")
+    return CompiledMapping(mapping, table, owners, tuple(sorted(keys or ())))
 
 
 def _compile(document: DocumentRule, mapping: TableMapping, table: str) -> _Owner:
@@ -260,6 +268,7 @@ def _compile(document: DocumentRule, mapping: TableMapping, table: str) -> _Owne
         exclude=tuple(map(split_path, fields.exclude)),
         rename=tuple((split_path(path), name) for path, name in fields.rename.items()),
         unless_only=tuple(map(split_path, document.unless_only)),
+        transform_digest=transform_digest(document.transform, mapping.source) if document.transform else "",
     )
 
 
@@ -271,9 +280,27 @@ def _check_keys(owner: _Owner, keys: Sequence[str], at: str) -> None:
             f"{at}: {strange[0]!r} is no key attribute of the table; its keys are {', '.join(keys)}",
             remedy="Only key attributes never change: use them for id and routing.",
         )
-    missing = [key for key in keys if names and key not in names and key not in owner.pattern.pinned]
+    missing = [key for key in keys if owner.document.id and key not in names and key not in owner.pattern.pinned]
     if missing:
         raise ConfigError(
             f"{at}.id: leaves out the key attribute {missing[0]!r}: several items would be one document",
             remedy=f"Add it to id, or let `where` pin it to one value: {missing[0]}: [value].",
         )
+
+
+def _check_pins(owners: Sequence[_Owner], keys: Sequence[str], at: str) -> None:
+    """A key that the id leaves out must be pinned to one value by all documents of an index, not to one each."""
+    *others, last = owners
+    for other in others:
+        if other.index != last.index or not last.document.id:
+            continue
+        for key in keys:
+            if key in last.document.id or key in other.document.id:
+                continue
+            pinned, before = (owner.document.where.get(joined_path((key,))) for owner in (last, other))
+            if pinned is None or same(pinned) != same(before):
+                raise ConfigError(
+                    f"{at}.id: leaves out the key attribute {key!r}, which `where` pins to {pinned} here and "
+                    f"to {before} in another document of {last.index!r}: items of both would be one document",
+                    remedy=f"Add {key!r} to the id of both, or use another index.",
+                )

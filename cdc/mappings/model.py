@@ -24,6 +24,7 @@ __all__ = [
     "FieldRule",
     "Mappings",
     "TableMapping",
+    "joined_path",
     "resolved_index",
     "split_path",
 ]
@@ -120,7 +121,7 @@ class Mappings:
             known = ", ".join(file.table for file in self.files) or "none"
             raise ConfigError(
                 f"no mapping names the table {table!r} (there are mappings for: {known})",
-                remedy=f"Add a file with `table: {table}` to the mappings, or detach this table's stream.",
+                remedy=f"Add a file with `table: {table}` to the mappings, or set CDC_UNMAPPED=skip.",
             )
         return found
 
@@ -133,3 +134,8 @@ def resolved_index(index: str, table: str) -> str:
 def split_path(text: str) -> tuple[str, ...]:
     """The attribute names of a dotted path, `\\.` being a dot of a name itself."""
     return tuple(part.replace("\0", ".") for part in text.replace("\\.", "\0").split("."))
+
+
+def joined_path(names: tuple[str, ...]) -> str:
+    """The dotted path of attribute names, as `split_path` takes it apart."""
+    return ".".join(name.replace(".", "\\.") for name in names)

@@ -20,7 +20,7 @@ __all__ = ["kind_of", "sound_part"]
 
 _MISSING: Any = object()
 _STAND_INS: dict[type, dict[str, Any]] = {TableMapping: {"table": ""}, DocumentRule: {"index": "unnamed"}}
-"""The stand-ins for required fields that are at fault."""
+"""The values of required fields that are at fault."""
 _NAMED = {
     DocumentRule: "a map of index, where, fields …",
     FieldRule: "a map of include, exclude and rename",
@@ -38,7 +38,7 @@ def sound_part(tree: Any) -> tuple[Any, list[Fault]]:
 
 
 def kind_of(value: Any) -> str:
-    """The kind of the value, in words for people."""
+    """Name the kind of a value, for people: `a list`, `the text 'x'`."""
     match value:
         case None:
             return "nothing"

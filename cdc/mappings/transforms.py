@@ -13,7 +13,7 @@ from cdc.errors import ConfigError
 from cdc.records.attributes import Item
 from cdc.records.change import Change
 
-__all__ = ["Transform", "load_transform"]
+__all__ = ["Transform", "load_transform", "transform_digest"]
 
 
 Transform = Callable[[Item, Change], Mapping[str, Any] | None]
@@ -25,8 +25,7 @@ def load_transform(name: str, source: str) -> Transform:
     Raises:
         ConfigError: there is none, or its module can't be imported.
     """
-    module_name, _, function_name = name.partition(":")
-    path = Path(source).parent / (module_name.replace(".", "/") + ".py")
+    path, function_name = _place(name, source)
     if not path.is_file():
         raise ConfigError(f"{source}: transform: there is no {path}", remedy="Put the module beside the mapping file.")
     qualified = f"cdc_transform_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}_{path.stem}"
@@ -45,3 +44,16 @@ def load_transform(name: str, source: str) -> Transform:
     if not callable(function):
         raise ConfigError(f"{source}: transform: {path} has no function {function_name}")
     return function  # type: ignore[no-any-return]  # a user's function: its result is checked when it is used
+
+
+def transform_digest(name: str, source: str) -> str:
+    """16 hex digits that stand for the transform's source: its name in the module, and the module's text."""
+    path, function_name = _place(name, source)
+    text = "\n".join(line.rstrip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return sha256(f"{function_name}\n{text}".encode()).hexdigest()[:16]
+
+
+def _place(name: str, source: str) -> tuple[Path, str]:
+    """The module's file, and the function's name in it."""
+    module_name, _, function_name = name.partition(":")
+    return Path(source).parent / (module_name.replace(".", "/") + ".py"), function_name

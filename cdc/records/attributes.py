@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from cdc.errors import MalformedRecord
+from cdc.records.encoding import bytes_of, encode_item, encode_value
 
 __all__ = [
     "AttributeValue",
@@ -91,7 +92,7 @@ DIGITS_WITHOUT_EXPONENT = 40
 
 
 def split(value: object) -> tuple[str, Any]:
-    """Tag and content of an attribute value.
+    """Tag and content of an attribute value. `{}` is an empty map: so some writers of JSON leave an empty map or list.
 
     Raises:
         MalformedRecord: it has no tag, two tags, or a tag that is none of the ten.
@@ -101,6 +102,8 @@ def split(value: object) -> tuple[str, Any]:
             if tag in _TAGS:
                 return tag, content
             raise MalformedRecord(f"unknown type tag {tag!r}; the tags are {', '.join(_TAGS)}")
+    if isinstance(value, dict) and not value:
+        return "M", value
     tags = ", ".join(map(str, value)) if isinstance(value, dict) else type(value).__name__
     raise MalformedRecord(f"an attribute value is an object with one type tag; this has: {tags or 'none'}")
 
@@ -155,9 +158,11 @@ def _decoded_list(content: list[Any]) -> list[Value]:
 
 
 def _null_or_fault(tag: str, content: object) -> Value:
-    """NULL; what comes here of other tags is not of their type."""
+    """NULL, or the empty map of `split`; what comes here of other tags is not of their type."""
     if tag == "NULL" and content is True:
         return None
+    if tag == "M" and content == {}:
+        return {}
     raise MalformedRecord(_FAULTS[tag])
 
 
@@ -184,9 +189,11 @@ def _binary(content: object) -> bytes:
             return a2b_base64(content, strict_mode=True)
         except ValueError as error:
             raise MalformedRecord("binary (B) is base64 text") from error
-    value = getattr(content, "value", None)  # boto3.dynamodb.types.Binary, without importing boto3
-    if isinstance(value, bytes):
-        return value
+    if isinstance(content, bytearray):
+        return bytes(content)
+    binary = bytes_of(content)
+    if binary is not None:
+        return binary
     raise MalformedRecord("binary (B) is base64 text or bytes")
 
 
@@ -199,54 +206,6 @@ def _members(tag: str, content: object) -> set[Value]:
     if tag == "NS":
         return {decode_number(member) for member in content}
     return {_binary(member) for member in content}
-
-
-def encode_value(value: Value) -> dict[str, Any]:
-    """`{tag: content}` as JSON has it (binary as base64 text): the inverse of `decode_value`.
-
-    Raises:
-        TypeError: the value is none that DynamoDB has: a float, an empty or a mixed set, …
-    """
-    match value:
-        case None:
-            return {"NULL": True}
-        case bool():
-            return {"BOOL": value}
-        case str():
-            return {"S": value}
-        case int() | Decimal():
-            return {"N": _digits(value)}
-        case bytes():
-            return {"B": b64encode(value).decode()}
-        case Mapping():
-            return {"M": encode_item(value)}
-        case list() | tuple():
-            return {"L": [encode_value(member) for member in value]}
-        case set() | frozenset():
-            return _encode_set(value)
-    raise TypeError(f"{type(value).__name__} is not a DynamoDB type; use Decimal for numbers with a fraction")
-
-
-def _encode_set(members: set[Value] | frozenset[Value]) -> dict[str, Any]:
-    kinds = {type(member) for member in members}
-    if kinds == {str}:
-        return {"SS": sorted(members)}
-    if kinds == {bytes}:
-        return {"BS": [b64encode(member).decode() for member in sorted(members)]}
-    if kinds and kinds <= {int, Decimal}:
-        return {"NS": [_digits(member) for member in sorted(members)]}
-    raise TypeError("a DynamoDB set has members, all strings, all numbers or all bytes")
-
-
-def _digits(number: Number) -> str:
-    if isinstance(number, Decimal) and not number.is_finite():
-        raise TypeError(f"{number} is not a DynamoDB number")
-    return str(number)
-
-
-def encode_item(item: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
-    """All attributes as DynamoDB JSON: the inverse of `decode_item`."""
-    return {name: encode_value(value) for name, value in item.items()}
 
 
 # --- documents: what `orjson.dumps` writes exactly, straight from DynamoDB JSON without decoding -----------------
@@ -342,7 +301,7 @@ def plain(value: Value) -> Any:
             return orjson.Fragment(_json_digits(value))
         case float():
             return orjson.Fragment(_json_digits(Decimal(repr(value))))
-        case bytes():
+        case bytes() | bytearray():
             return b64encode(value).decode()
         case Mapping():
             return {str(name): plain(member) for name, member in value.items()}

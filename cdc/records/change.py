@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from cdc.errors import ImageMissing
+from cdc.errors import ImageMissing, MalformedRecord
 from cdc.records.attributes import Item, RawItem, decode_item
 from cdc.records.differences import Added, Changed, Difference, Path, Removed, raw_differences
 from cdc.records.identity import RecordIdentity, images_digest, keys_digest
@@ -86,7 +86,8 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
     raw_keys: RawItem
     raw_before: RawItem | None
     raw_after: RawItem | None
-    created_micros: int
+    created_micros: int | None
+    """Microseconds since 1970 of the change; None if the record of a DynamoDB stream does not say (it is optional)."""
     expired: bool = False
     event_id: str = ""
     is_coarse: bool = False
@@ -125,16 +126,16 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
         return None if self.raw_after is None else decode_item(self.raw_after)
 
     @property
-    def created_at(self) -> datetime:
-        """When the change was made, about (UTC)."""
-        return _EPOCH + timedelta(microseconds=self.created_micros)
+    def created_at(self) -> datetime | None:
+        """When the change was made, about (UTC); None if its record does not say."""
+        return None if self.created_micros is None else _EPOCH + timedelta(microseconds=self.created_micros)
 
     @cached_property
     def identity(self) -> RecordIdentity:
         """The identity of the change: equal for two deliveries of it."""
         digest = keys_digest(self.raw_keys)
         if self.stream.minute is None:
-            position = str(self.created_micros)
+            position = str(self._needed_micros)
             if self.is_coarse:  # several changes of an item may share a millisecond: their images tell them apart
                 position += "-" + images_digest(self.raw_before, self.raw_after)
             return RecordIdentity(self.table, position, digest)
@@ -144,8 +145,17 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
     def version(self) -> int:
         """The version of the document that shows this state."""
         if self.stream.minute is None:
-            return version_at(self.created_micros)
+            return version_at(self._needed_micros)
         return version_in_stream(self.stream.minute, self.sequence.value)
+
+    @property
+    def _needed_micros(self) -> int:
+        """The time of a Kinesis record, which has nothing else to be ordered by."""
+        if self.created_micros is None:
+            raise MalformedRecord(
+                "there is none, and a Kinesis record is ordered by it", path=("dynamodb", "ApproximateCreationDateTime")
+            )
+        return self.created_micros
 
     def differences(self) -> Mapping[Path, Difference]:
         """The differences between the images, by path; empty if there are none.

@@ -242,7 +242,7 @@ def _change(
         raw_keys=keys,
         raw_before=None if operation is Operation.INSERT else before,
         raw_after=None if operation is Operation.REMOVE else after,
-        created_micros=_micros(facts.get("ApproximateCreationDateTime"), micros_per_unit),
+        created_micros=_micros(facts.get("ApproximateCreationDateTime"), micros_per_unit, stream),
         expired=operation is Operation.REMOVE and isinstance(user, dict) and _is_ttl(user),
         event_id=str(record.get("eventID", "")),
         is_coarse=stream.minute is None and micros_per_unit > 1,
@@ -278,7 +278,11 @@ def _view(facts: dict[str, Any], before: object, after: object) -> StreamView:
     return view
 
 
-def _micros(created: object, micros_per_unit: int) -> int:
+def _micros(created: object, micros_per_unit: int, stream: Stream) -> int | None:
+    """The time of a change. It is optional ("DynamoDB Streams API Reference", StreamRecord), but what Kinesis carries
+    is ordered by it."""
+    if created is None and stream.minute is not None:
+        return None
     micros = -1
     match created:
         case bool():

@@ -10,13 +10,19 @@ from functools import lru_cache
 from cdc.errors import ConfigError
 from cdc.records.versions import minute_at
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "without_consumer"]
 
 
 _STREAM_ARN = re.compile(r"(arn:[^:]+:dynamodb:[^:]+:[^:]*:table/([^/]+))/stream/(.+)")
 
 
-_KINESIS_ARN = re.compile(r"arn:([^:]+):kinesis:([^:]+:[^:]*):stream/(.+)")
+_KINESIS_ARN = re.compile(r"(arn:([^:]+):kinesis:([^:]+:[^:]*):stream/([^/]+))(?:/consumer/[^/]+)?")
+
+
+def without_consumer(arn: str) -> str:
+    """The ARN of the Kinesis stream that a consumer with enhanced fan-out (`…/consumer/<name>:<time>`) reads."""
+    found = _KINESIS_ARN.fullmatch(arn)
+    return arn if found is None else found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +48,16 @@ class Stream:
     @classmethod
     def kinesis(cls, arn: str, table: str) -> Stream:
         """A Kinesis data stream that carries the changes of `table`, which is of its account and region (Amazon
-        DynamoDB Developer Guide, "Using Kinesis Data Streams to capture changes to DynamoDB")."""
+        DynamoDB Developer Guide, "Using Kinesis Data Streams to capture changes to DynamoDB"). The ARN may be that of a
+        consumer with enhanced fan-out: it is the same stream."""
         found = _KINESIS_ARN.fullmatch(arn)
         if found is None:
             raise ConfigError(
                 f"{arn!r} is not the ARN of a Kinesis data stream",
                 remedy="It looks like arn:aws:kinesis:<region>:<account>:stream/<name>.",
             )
-        table_arn = f"arn:{found[1]}:dynamodb:{found[2]}:table/{table}"
-        return cls(arn=arn, table=table, table_arn=table_arn, label=found[3], minute=None)
+        table_arn = f"arn:{found[2]}:dynamodb:{found[3]}:table/{table}"
+        return cls(arn=found[1], table=table, table_arn=table_arn, label=found[4], minute=None)
 
 
 @lru_cache(maxsize=256)

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from cdc.delivery.shared import SharedSink
+from cdc.errors import NothingSettled
 from cdc.observer import BatchReceived, ChangesSettled, RecordsSettled
 from cdc.records.change import Change
 from cdc.records.decoding import Record, read_lambda, size_bytes_of
@@ -36,6 +37,8 @@ def handler(event: Event, context: Context) -> Answer:
 
     Raises:
         ConfigError: the deployment is wrong; nothing of the batch is acknowledged.
+        NothingSettled: no record could be settled. An answer would be taken for success by an event source mapping
+            that lacks ReportBatchItemFailures.
     """
     return _by_mappings()(event, context)
 
@@ -114,12 +117,19 @@ class ChangesFunction:
             pipelines.observer(ChangesSettled(table, operation.value, count))
         resume_at = None if progress.resume_at is None else progress.resume_at.text
         _log(name, records, progress.settled, resume_at, context)
+        if records and not settled:
+            raise NothingSettled(
+                f"none of the {len(records)} records of {name} is settled: all of them come again",
+                remedy="The log's lines before this one say what they wait for.",
+            )
         return {"batchItemFailures": [] if resume_at is None else [{"itemIdentifier": resume_at}]}
 
 
 def _oldest_seconds(records: Sequence[Record], now: float) -> float:
+    """The age of the oldest change, of those that say it."""
     created = [record.created_micros for record in records if isinstance(record, Change)]
-    return max(0.0, now - min(created) / 1e6) if created else 0.0
+    known = [micros for micros in created if micros is not None]
+    return max(0.0, now - min(known) / 1e6) if known else 0.0
 
 
 def source_name(event: Any) -> str:
@@ -128,7 +138,7 @@ def source_name(event: Any) -> str:
         arn = str(event["Records"][0]["eventSourceARN"])
     except (KeyError, IndexError, TypeError):
         return ""
-    return arn.partition(":table/")[2].partition("/")[0] or arn.rpartition("/")[2]
+    return arn.partition(":table/")[2].partition("/")[0] or arn.partition(":stream/")[2].partition("/")[0]
 
 
 def _log(name: str, records: Sequence[Record], settled: int, resume_at: str | None, context: Context) -> None:

@@ -6,7 +6,8 @@ function" and "Using event filtering with a DynamoDB event source".
 
 Two things of it are not used. `$or`: Amazon's own engine (`event-ruler`) takes records for no match that do match, when
 its branches ask for one attribute; so alternatives are filters of their own. `equals-ignore-case`: which letters are
-equal is not said.
+equal is not said. Of `wildcard`, which it lacks, stands the first literal text, or the last; of `cidr`, and of tests in
+`anything-but`, nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cdc.mappings.model import DocumentRule, TableMapping
+from cdc.mappings.model import DocumentRule, TableMapping, split_path
+from cdc.mappings.value_tests import wildcard_parts
 
 __all__ = ["MAX_FILTERS", "MAX_PATTERN_LETTERS", "Filters", "filters_of_kinesis", "filters_of_stream"]
 
@@ -142,14 +144,31 @@ def _alternatives(where: Mapping[str, Any]) -> list[_Pattern]:
 def _conditions(where: Mapping[str, Any]) -> _Pattern:
     conditions: _Pattern = {}
     for name, inner in where.items():
-        if name == "$or" or "." in str(name):  # a dot would be taken for a step into a map
+        if name == "$or":
+            continue
+        path = split_path(str(name))
+        if any("." in step for step in path):  # it would be taken for a step into a map
             continue
         if isinstance(inner, Mapping):
-            if below := _conditions(inner):
-                conditions[str(name)] = {"M": below}
-        elif tests := _tests(inner):
-            conditions[str(name)] = {"S": tests}
+            below = _conditions(inner)
+            found: _Pattern = {"M": below} if below else {}
+        else:
+            tests = _tests(inner)
+            found = {"S": tests} if tests else {}
+        for step in reversed(path[1:]):
+            found = {"M": {step: found}} if found else {}
+        if found:
+            _add(conditions, path[0], found)
     return conditions
+
+
+def _add(conditions: _Pattern, name: str, found: _Pattern) -> None:
+    """Join what is asked of a map with what is asked of it already; of two tests of one value one is said."""
+    there = conditions.setdefault(name, found)
+    if there is found or "M" not in there or "M" not in found:
+        return
+    for inner, asked in found["M"].items():
+        _add(there["M"], inner, asked)
 
 
 def _tests(alternatives: Sequence[Any]) -> list[Any]:
@@ -166,6 +185,8 @@ def _tests(alternatives: Sequence[Any]) -> list[Any]:
                 tests.append(alternative)
             case {"prefix": str(part)} | {"suffix": str(part)} if part:
                 tests.append(alternative)
+            case {"wildcard": str(text)} if found := _of_wildcard(text):
+                tests.append(found)
             case {"anything-but": texts}:
                 texts = [texts] if isinstance(texts, str) else texts
                 if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
@@ -181,6 +202,14 @@ def _tests(alternatives: Sequence[Any]) -> list[Any]:
             return []
         tests.append({"anything-but": by_all})
     return [*_once(tests), _ABSENT]
+
+
+def _of_wildcard(text: str) -> Any:
+    """The most of a wildcard that a filter can say: its first or its last literal text; None if it has neither."""
+    parts = wildcard_parts(text) or ("",)
+    if len(parts) == 1:
+        return parts[0] or None
+    return {"prefix": parts[0]} if parts[0] else {"suffix": parts[-1]} if parts[-1] else None
 
 
 def _once(values: Sequence[Any]) -> list[Any]:

@@ -20,6 +20,7 @@ from cdc.errors import CdcError, MalformedRecord, SinkUnavailable
 from cdc.outcome import Deferred, Rejected, settled
 from cdc.records.decoding import Record, read_lambda
 from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from cdc.records.stream import without_consumer
 
 __all__ = [
     "RECORDS_GONE",
@@ -79,7 +80,7 @@ def read_on_failure(document: Any) -> FailedBatch:
     try:
         payload = document.get("payload")
         return FailedBatch(
-            stream=about["streamArn"],
+            stream=without_consumer(about["streamArn"]),
             shard=about["shardId"],
             first=SequenceNumber.parse(about["startSequenceNumber"], KINESIS_DIGITS),
             last=SequenceNumber.parse(about["endSequenceNumber"], KINESIS_DIGITS),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from cdc.deadline import Deadline
 from cdc.errors import CdcError, ConfigError
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from consumers.runtime import Runtime
 
 __all__ = ["Answer", "Context", "Event", "Handler", "LambdaFunction", "answer_deadline", "at_init", "open_function"]
+
+log = logging.getLogger(__name__)
 
 Event = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -71,11 +76,17 @@ def open_function(
 ) -> LambdaFunction:
     """Open the function's runtime by the environment; it is closed when the process ends.
 
+    A sink of the user's own needs no mappings: without `CDC_MAPPINGS`, an index and an archive none are looked for.
+
     Raises:
         ConfigError: the deployment is wrong.
     """
     settings = load_settings(os.environ)
     configure_lambda_logging(settings.log_level)
+    asked = os.environ.get("CDC_MAPPINGS") or settings.opensearch_endpoint or settings.archive_bucket
+    if own is not None and not asked:
+        log.info("no index and no archive is set, so no mappings are read: changes go to your functions or sink alone")
+        settings = msgspec.structs.replace(settings, mappings="none")
     metrics = EmbeddedMetrics(settings.metrics_namespace) if settings.embedded_metrics else None
     runtime = open_runtime(settings, own=own, observer=metrics or UNOBSERVED)
     atexit.register(runtime.close)

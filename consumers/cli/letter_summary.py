@@ -20,7 +20,7 @@ _KIND = ("reason", "field", "problem", "table", "sink", "index")
 
 @dataclass(frozen=True, slots=True)
 class LetterFacts:
-    """What may be shown of a letter: nothing of its item's values, not even the document's id."""
+    """The facts of a letter that may be shown: no value of its item, not even the document's id."""
 
     key: str
     table: str

@@ -14,6 +14,7 @@ from cdc._version import __version__
 from cdc.errors import CdcError, ConfigError, SinkMisconfigured
 from consumers.cli.archive import archive_app
 from consumers.cli.dead_letters import dead_letters_app
+from consumers.cli.leases import leases_app
 from consumers.cli.mappings import mappings_app
 from consumers.cli.notices import configure_notices
 from consumers.cli.settings import print_settings
@@ -28,6 +29,7 @@ app.add_typer(mappings_app, name="mappings")
 app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(leases_app, name="leases")
 
 
 def main() -> None:
@@ -98,7 +100,7 @@ def run(
     from consumers.own_sinks import load_own
 
     settings = load_settings(os.environ)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     following = Following.of(settings, table or (), stream_arn, kinesis_stream_arn)
     own, close = load_own(functions, sink)
     try:

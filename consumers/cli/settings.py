@@ -19,7 +19,7 @@ from consumers.settings import PREFIX, describe
 __all__ = ["GROUPS", "group_of", "print_settings", "setting_lines"]
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Mappings": ("MAPPINGS",),
+    "Mappings": ("MAPPINGS", "ON_CHANGED_MAPPING"),
     "OpenSearch": ("OPENSEARCH_", "BULK"),
     "Archive": ("ARCHIVE_",),
     "Dead letters": ("DEAD_LETTER_", "ON_MASS_REJECT", "DEFER_MAX_AGE"),

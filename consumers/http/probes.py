@@ -9,16 +9,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cdc.causes import CauseKind
 from cdc.deadline import Clock
+from cdc.errors import ConfigError, SinkUnavailable
 from consumers.clients import Clients
 from consumers.settings import Settings
 
-__all__ = ["Probe", "SinkProbes", "probes_of"]
+__all__ = ["Probe", "Problem", "SinkProbes", "check_once", "probes_of"]
 
 log = logging.getLogger(__name__)
 
-Probe = Callable[[], str]
-"""Looks at one sink: what is wrong with it, or nothing. Raises nothing; ends within seconds."""
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A fault that a probe saw. `remedy` is there where the set-up is wrong: else the next look may find it well."""
+
+    text: str
+    remedy: str = ""
+
+
+Probe = Callable[[], Problem | None]
+"""Looks at one sink, and says what is wrong with it. Raises nothing; ends within seconds."""
 
 _SECONDS = 10.0
 _STALE_SECONDS = 120.0
@@ -33,7 +44,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class SinkProbes:
-    """What the last look at each sink saw. An answer of health must not wait for a sink that hangs."""
+    """Keeps what the last look at each sink saw. An answer of health must not wait for a sink that hangs."""
 
     probes: Mapping[str, Probe]
     unclaimed: Callable[[], int | None] = lambda: None
@@ -44,7 +55,7 @@ class SinkProbes:
     def look(self) -> None:
         """Ask every sink."""
         found = {name: probe() for name, probe in self.probes.items()}
-        self._seen.found = {name: problem for name, problem in found.items() if problem}
+        self._seen.found = {name: problem.text for name, problem in found.items() if problem is not None}
         self._seen.at = self.clock()
         self._seen.unclaimed = None
         self._seen.unclaimed = self.unclaimed()
@@ -59,7 +70,7 @@ class SinkProbes:
         return self._seen.found
 
     def unclaimed_shards(self) -> int | None:
-        """As the last look found it; None: not known."""
+        """The number that the last look found; None: not known."""
         return self._seen.unclaimed
 
     def start(self, stop: threading.Event) -> None:
@@ -77,6 +88,34 @@ class SinkProbes:
         threading.Thread(target=run, name="reach", daemon=True).start()
 
 
+def check_once(probes: Mapping[str, Probe]) -> None:
+    """Ask every sink once, at the start.
+
+    Raises:
+        ConfigError: a bucket is not there.
+        SinkUnavailable: a sink does not answer.
+    """
+    for name, probe in probes.items():
+        problem = probe()
+        if problem is None:
+            continue
+        if problem.remedy:
+            raise ConfigError(f"{name}: {problem.text}", remedy=problem.remedy)
+        raise SinkUnavailable(
+            name,
+            problem.text,
+            kind=CauseKind.OUT_OF_REACH,
+            remedy=f"{_REMEDIES[name]}, or start again when it answers.",
+        )
+
+
+_REMEDIES = {
+    "opensearch": "Check CDC_OPENSEARCH_ENDPOINT and CDC_OPENSEARCH_AUTH",
+    "archive": "Check AWS_REGION and AWS_ENDPOINT_URL",
+    "dead letters": "Check AWS_REGION and AWS_ENDPOINT_URL",
+}
+
+
 def probes_of(clients: Clients, settings: Settings) -> dict[str, Probe]:
     """A probe for each place that the pipelines write to. Answers of permission count as reached: a probe may be
     denied what a write is allowed, and a write that is denied holds its shard."""
@@ -84,13 +123,13 @@ def probes_of(clients: Clients, settings: Settings) -> dict[str, Probe]:
     if clients.opensearch is not None:
         probes["opensearch"] = lambda: _opensearch(clients.opensearch)
     if clients.archive is not None:
-        probes["archive"] = lambda: _bucket(clients.archive, settings.archive_bucket)
+        probes["archive"] = lambda: _bucket(clients.archive, settings.archive_bucket, "CDC_ARCHIVE_BUCKET")
     if (letters := clients.letters) is not None:
-        probes["dead letters"] = lambda: _bucket(letters.client, letters.bucket)
+        probes["dead letters"] = lambda: _bucket(letters.client, letters.bucket, "CDC_DEAD_LETTER_BUCKET")
     return probes
 
 
-def _opensearch(client: Any) -> str:
+def _opensearch(client: Any) -> Problem | None:
     from opensearchpy.exceptions import OpenSearchException
 
     try:
@@ -98,21 +137,28 @@ def _opensearch(client: Any) -> str:
     except OpenSearchException as error:
         status = getattr(error, "status_code", None)
         if not isinstance(status, int):
-            return f"out of reach: {type(error).__name__}"
-        return f"it answers {status}" if status >= 500 else ""
-    return ""
+            return Problem(f"out of reach: {type(error).__name__}")
+        return Problem(f"it answers {status}") if status >= 500 else None
+    return None
 
 
-def _bucket(client: Any, bucket: str | None) -> str:
-    from botocore.exceptions import BotoCoreError, ClientError
+def _bucket(client: Any, bucket: str | None, setting: str) -> Problem | None:
+    from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
     try:
         client.head_bucket(Bucket=bucket)
     except ClientError as error:
         status = int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
         if status == 404:
-            return f"there is no bucket {bucket}"
-        return f"it answers {status}" if status >= 500 else ""
+            return Problem(
+                f"there is no bucket {bucket}",
+                f"Set {setting} to a bucket that is there, or make it: aws s3 mb s3://{bucket}",
+            )
+        if status in (301, 400):
+            return Problem(f"the bucket {bucket} is in another region", f"Set AWS_REGION to it, or {setting} anew.")
+        return Problem(f"it answers {status}") if status >= 500 else None
+    except ParamValidationError:
+        return Problem(f"{bucket!r} is no name of a bucket", f"Set {setting} to a bucket that is there.")
     except BotoCoreError as error:
-        return f"out of reach: {type(error).__name__}"
-    return ""
+        return Problem(f"out of reach: {type(error).__name__}")
+    return None

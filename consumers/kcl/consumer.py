@@ -12,16 +12,19 @@ from contextlib import contextmanager
 
 from cdc.delivery.shard import BatchFacts, Running, ShardConsumer, ShardPipeline, ShardSettings
 from cdc.errors import CdcError, ConfigError, ConsumerFailed, SinkMisconfigured
+from consumers.exit_codes import FAILED, after_signal, exit_code_of
 from consumers.gc_tuning import collect_seldom
 from consumers.kcl.java.artifacts import kcl_jars
 from consumers.kcl.java.jvm import start_jvm
 from consumers.kcl.leases.gaps import Gaps
+from consumers.kcl.leases.handover import Handover
 from consumers.kcl.leases.host_lock import sole_worker
 from consumers.kcl.leases.lease_table import refused
 from consumers.kcl.leases.stream_tracker import StreamNames
 from consumers.kcl.processor import make_factory
 from consumers.kcl.scheduler import Scheduler, make_scheduler
-from consumers.kcl.sources.source import Source
+from consumers.kcl.sources.source import Source, follows_by_name
+from consumers.kcl.sources.streams import client_of
 from consumers.kcl.tuning import KclSettings
 
 __all__ = ["run"]
@@ -29,7 +32,7 @@ __all__ = ["run"]
 log = logging.getLogger(__name__)
 
 _OVERTIME_SECONDS = 3.0
-"""What a stop may take beyond its budget before the process ends all the same."""
+"""A stop may take so long beyond its budget before the process ends all the same."""
 
 
 def _nobody(_facts: BatchFacts) -> None:
@@ -63,14 +66,10 @@ def run(
         collect_seldom()
         names = StreamNames()
 
-        def shard(arn: str, shard_id: str, lease_key: str) -> ShardConsumer:
+        def shard(arn: str, shard_id: str, lease_key: str) -> ShardConsumer | None:
             if not source.follows(arn):
-                raise ConfigError(
-                    f"the lease table {settings.application!r} has a lease of {source.name(arn)!r} ({arn}), which this "
-                    "consumer was not told to follow",
-                    remedy="Consumers of one CDC_APPLICATION follow the same tables: give this one another.",
-                )
-            log.info("reading %s of %s", shard_id, arn)
+                return None
+            log.info("%s: reading %s of the stream %s", source.name(arn), shard_id, arn.rpartition("/")[2])
             return ShardConsumer(
                 shard=shard_id,
                 table=source.name(arn),
@@ -86,18 +85,31 @@ def run(
         try:
             retrieval = source.retrieval(jpype, settings, gaps)
             factory = make_factory(jpype, retrieval, names, shard, running, shard_settings.shutdown_seconds)
-            scheduler = make_scheduler(jpype, settings, source, retrieval, factory, names, gaps)
+            follows = follows_by_name(jpype, source, retrieval)
+            scheduler = make_scheduler(jpype, settings, source, retrieval, factory, names, gaps, follows)
         except jpype.JException as error:
             raise refused(error, settings.application) from error
         if not running.stop.is_set():
-            _follow(scheduler, settings, running, shard_settings.shutdown_seconds)
+            handover = Handover(
+                client_of("dynamodb"),
+                settings.application,
+                settings.worker_id,
+                follows,
+                scheduler.times,
+                scheduler.most_leases,
+            )
+            _follow(scheduler, handover, settings, running, shard_settings.shutdown_seconds)
     if running.failure is not None:
         raise _translated(running.failure)
 
 
-def _follow(scheduler: Scheduler, settings: KclSettings, running: Running, budget_seconds: float) -> None:
+def _follow(
+    scheduler: Scheduler, handover: Handover, settings: KclSettings, running: Running, budget_seconds: float
+) -> None:
     scheduler.start()
+    handover.start(running.stop)
     running.alive, running.unclaimed = lambda: scheduler.alive, scheduler.unclaimed
+    running.unread = lambda: handover.unread
     log.info("consuming as worker %s of application %s", settings.worker_id, settings.application)
     while not running.stop.wait(0.2):
         if not scheduler.alive:
@@ -122,7 +134,7 @@ def _end_at_once(running: Running) -> None:
     if failure is not None:
         sys.stderr.write(f"error: {failure}\n")
     sys.stderr.flush()
-    os._exit(2 if isinstance(failure, ConfigError | SinkMisconfigured) else 1)
+    os._exit(exit_code_of(failure) or FAILED)
 
 
 @contextmanager
@@ -136,7 +148,7 @@ def _stopping_on_signals(running: Running) -> Iterator[Callable[[], None]]:
         if len(signals) > 1:
             sys.stderr.write("second signal: ending at once\n")
             sys.stderr.flush()
-            os._exit(128 + number)
+            os._exit(after_signal(number))
         running.ask_stop()
 
     def install() -> None:

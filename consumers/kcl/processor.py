@@ -10,7 +10,6 @@ import tenacity
 
 from cdc.delivery.consumer_state import Running
 from cdc.delivery.shard import Checkpoint, LeaseLost, ShardConsumer
-from cdc.errors import ConfigError
 from cdc.records.sequence import SequenceNumber
 from consumers.kcl.java.jvm import called
 from consumers.kcl.leases.stream_tracker import StreamNames
@@ -20,8 +19,8 @@ __all__ = ["MakeShard", "make_factory"]
 
 log = logging.getLogger(__name__)
 
-MakeShard = Callable[[str, str, str], ShardConsumer]
-"""Of the stream's ARN, the shard's id and its lease key."""
+MakeShard = Callable[[str, str, str], ShardConsumer | None]
+"""Takes the stream's ARN, the shard's id and its lease key; None: it is not this worker's to read."""
 
 _CHECKPOINT_ATTEMPTS = 8
 _LEASES = "software.amazon.kinesis.exceptions."
@@ -46,20 +45,15 @@ def make_factory(
 
         @called
         def initialize(self, given: Any) -> None:
-            shard = str(given.shardId())
+            shard, arn = str(given.shardId()), names.arns.get(self._stream_name)
             try:
-                self._shard = make(self._arn(), shard, f"{self._stream_name}:{shard}")
+                if arn is not None:
+                    self._shard = make(arn, shard, f"{self._stream_name}:{shard}")
             except BaseException as failure:  # noqa: BLE001  (nothing may reach the KCL)
                 running.fail(failure)
-
-        def _arn(self) -> str:
-            arn = names.arns.get(self._stream_name)
-            if arn is None:
-                raise ConfigError(
-                    f"the lease table has a lease of {self._stream_name}, which this consumer was not told to follow",
-                    remedy="Consumers of one CDC_APPLICATION follow the same tables: give this one another.",
-                )
-            return arn
+                return
+            if self._shard is None:  # the KCL does not see such leases; if it did, nothing would be acknowledged
+                log.warning("given %s of %s, which this worker does not follow: nothing of it is read", shard, arn)
 
         @called
         def processRecords(self, given: Any) -> None:  # noqa: N802  (Java's name)

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from consumers.kcl.leases.followed_leases import Follows, seeing_only
 from consumers.kcl.leases.gaps import Gaps
+from consumers.kcl.leases.handover import Times
 from consumers.kcl.leases.lease_table import check_shards, lease_table, leases_of_children, make_leases, unclaimed
 from consumers.kcl.leases.stream_tracker import StreamNames, make_tracker
 from consumers.kcl.sources.retrieval import Retrieval, sdk_client
@@ -35,6 +37,10 @@ class Scheduler:
     close: Callable[[], None]
     unclaimed: Callable[[], int]
     """How many shards that are not at their end no worker has; it asks the lease table."""
+    times: Times
+    """How long the KCL's leader has the first say about leases."""
+    most_leases: int
+    """How many leases this worker may have."""
 
     def start(self) -> None:
         """Start it on a Java thread."""
@@ -81,6 +87,7 @@ def make_scheduler(
     factory: Any,
     names: StreamNames,
     gaps: Gaps,
+    follows: Follows,
 ) -> Scheduler:
     """A scheduler in multi-stream mode, even for one stream, so that lease keys never change.
 
@@ -92,7 +99,8 @@ def make_scheduler(
         SinkUnavailable: that could not be recorded.
     """
     java = jpype.JClass
-    dynamodb = sdk_client(jpype, settings.region, "dynamodb.DynamoDbAsyncClient", "DYNAMODB").build()
+    everything = sdk_client(jpype, settings.region, "dynamodb.DynamoDbAsyncClient", "DYNAMODB").build()
+    dynamodb = seeing_only(jpype, everything, settings.application, follows)
     cloudwatch = sdk_client(jpype, settings.region, "cloudwatch.CloudWatchAsyncClient", "CLOUDWATCH").build()
     tracker = make_tracker(jpype, source.streams, names, retrieval)
     builder = java(f"{_KINESIS}common.ConfigsBuilder")(
@@ -142,4 +150,13 @@ def make_scheduler(
         for client in (retrieval, dynamodb, cloudwatch):
             client.close()
 
-    return Scheduler(scheduler, jpype, thread, close, lambda: unclaimed(refresher))
+    most = int(configs["lease"].maxLeasesForWorker())
+    return Scheduler(scheduler, jpype, thread, close, lambda: unclaimed(refresher), _times(configs["lease"]), most)
+
+
+def _times(lease: Any) -> Times:
+    """By the KCL's intervals: its leader assigns leases, and another leader comes when one is silent."""
+    assigning = float(lease.leaseAssignmentIntervalMillis()) / 1000
+    leading = float(lease.dynamoDbLockBasedLeaderLeaseDurationInMillis()) / 1000
+    expiring = float(lease.failoverTimeMillis()) / 1000
+    return Times(assigning, unowned_seconds=3 * assigning, silent_seconds=leading + 3 * expiring)

@@ -1,19 +1,25 @@
-"""What `cdc run` does: settings and what to follow → a consumer that runs."""
+"""The work of `cdc run`: settings and what to follow → a consumer that runs."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+import msgspec
+
 from cdc.delivery.shard import BatchFacts, Running, ShardPipeline, ShardSettings
-from cdc.errors import ConfigError, SinkUnavailable
+from cdc.errors import ConfigError
 from cdc.observer import observe_all
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from consumers.http.monitoring import service_of
+from consumers.http.probes import check_once, probes_of
 from consumers.kcl.consumer import run
 from consumers.kcl.leases.gaps import Gaps
+from consumers.kcl.leases.lease_table import check_application
+from consumers.kcl.progress import Progress
 from consumers.kcl.sources.source import Source, follow_kinesis, follow_stream, follow_tables
 from consumers.kcl.status_file import StatusFile, tell
 from consumers.kcl.tuning import kcl_settings
@@ -23,10 +29,12 @@ from consumers.settings import Settings
 
 __all__ = ["Following", "serve"]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What to follow: tables, one stream, or a Kinesis data stream."""
+    """The streams to follow: those of tables, one stream, or a Kinesis data stream."""
 
     tables: tuple[str, ...] = ()
     stream_arn: str | None = None
@@ -36,7 +44,7 @@ class Following:
     def of(
         cls, settings: Settings, tables: Sequence[str], stream_arn: str | None, kinesis_stream_arn: str | None
     ) -> Following:
-        """What the arguments say, else the settings.
+        """The streams that the arguments name, else those of the settings.
 
         Raises:
             ConfigError: nothing is named, or more than one kind, or an ARN is of something else.
@@ -52,7 +60,7 @@ class Following:
         if stream_arn:
             Stream.dynamodb(stream_arn)
         if kinesis_stream_arn:
-            Stream.kinesis(kinesis_stream_arn, "")
+            kinesis_stream_arn = Stream.kinesis(kinesis_stream_arn, "").arn
         return cls(tuple(tables), stream_arn, kinesis_stream_arn)
 
     def source(self) -> Source:
@@ -72,19 +80,24 @@ def serve(settings: Settings, following: Following, status: StatusFile, own: Cal
     Raises:
         ConfigError: the set-up is wrong.
         SinkMisconfigured: a sink can't be used.
-        ConsumerFailed: a shard could not be handled; nothing of it is acknowledged.
+        SinkUnavailable: a sink is out of reach at the start; later that holds a shard.
+        ConsumerFailed: AWS is out of reach at the start, or a shard can't be handled; nothing of it is acknowledged.
     """
     running = Running()
     service = service_of(settings, running)
     observer = observe_all(status, service.observer)
+    progress = Progress(running)
 
     def pipeline_for() -> ShardPipeline:
         return runtime.pipelines.pipeline(CONSUMER, running.pause)
 
     def observe(facts: BatchFacts) -> None:
         status.batch(facts)
+        progress.batch(facts)
         tell(observer, facts)
 
+    if following.kinesis_stream_arn and settings.unmapped is None:
+        settings = msgspec.structs.replace(settings, unmapped="skip")  # any table may join the stream, at any time
     with closing(open_runtime(settings, own=own, observer=observer)) as runtime, service.serving(runtime.clients):
         if runtime.clients.dead_letters is None:
             raise ConfigError(
@@ -94,10 +107,10 @@ def serve(settings: Settings, following: Following, status: StatusFile, own: Cal
         region = _region()
         source = following.source()
         running.retention_seconds = source.retention_seconds
-        try:
-            source.prepare(runtime)
-        except SinkUnavailable as error:  # later it holds a shard; at the start it is most likely a wrong setting
-            raise ConfigError(error.message, remedy=error.remedy) from error
+        check_application(settings.application)
+        check_once(probes_of(runtime.clients, settings))
+        source.prepare(runtime)
+        progress.start()
         run(
             kcl_settings(settings, region),
             ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
@@ -107,6 +120,7 @@ def serve(settings: Settings, following: Following, status: StatusFile, own: Cal
             running=running,
             observe=observe,
         )
+        log.info("stopped: %d records settled", progress.total)
 
 
 def _region() -> str:

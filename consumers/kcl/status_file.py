@@ -1,4 +1,4 @@
-"""What a consumer tells of its batches: to an observer, and as lines of JSON to whoever follows along."""
+"""A consumer's report of its batches: to an observer, and as lines of JSON in a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StatusFile:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def batch(self, facts: BatchFacts) -> None:
-        """What was settled, and how far behind the stream's tip that is."""
+        """Note what was settled, and how far behind the stream's tip that is."""
         self._append(
             {
                 "shard": facts.shard,

@@ -61,7 +61,7 @@ def _host() -> str:
 
 @dataclass(frozen=True, slots=True)
 class KclSettings:
-    """What the KCL is told. `application` names the lease table; `tuning` has values of knobs by their names."""
+    """The KCL's settings. `application` names the lease table; `tuning` has values of knobs by their names."""
 
     application: str
     region: str
@@ -76,7 +76,7 @@ class KclSettings:
 
 
 def kcl_settings(settings: Settings, region: str) -> KclSettings:
-    """Of the settings of a deployment."""
+    """The KCL's settings in the settings of a deployment."""
     level = settings.kcl_metrics_level or ("NONE" if settings.kcl_profile == "local" else "SUMMARY")
     set_ones = {knob.name: getattr(settings, knob.name) for knob in KNOBS}
     return KclSettings(

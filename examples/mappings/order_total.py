@@ -13,4 +13,5 @@ def with_total(document: Item, change: Change) -> Mapping[str, Any] | None:
         return None
     lines = document.get("lines", [])
     total = sum((Decimal(str(line["price"])) * line["count"] for line in lines), Decimal(0))
-    return {**document, "total": total, "changed_at": change.created_at.isoformat()}
+    changed_at = change.created_at and change.created_at.isoformat()  # a record need not say its time
+    return {**document, "total": total, "changed_at": changed_at}

@@ -25,7 +25,7 @@ from local.stream_source import StreamSource
 __all__ = ["MAPPING", "Consumer", "KclConsumer", "LambdaConsumer", "outcomes"]
 
 MAPPING = ROOT / "mappings" / "shop.yml"
-"""What the demo's consumers write; the Lambda package brings a copy of its own."""
+"""The mapping of the demo's table; the Lambda package brings a copy of its own."""
 
 _OUTCOMES = ("Applied", "Superseded", "Skipped", "Rejected")
 
@@ -47,7 +47,7 @@ class Consumer(Protocol):
         ...
 
     def status(self) -> Status:
-        """What it has done by now."""
+        """Report how much it has done by now."""
         ...
 
     def await_settled(self, records: int, timeout_seconds: float, show: Callable[[Status], None]) -> None:
@@ -156,7 +156,7 @@ class LambdaConsumer:
         self.check()
 
     def status(self) -> Status:
-        """What its function says of its sinks in its embedded metrics, and what is acknowledged."""
+        """Count what is acknowledged, and the outcomes in the embedded metrics of its function."""
         return Status(self._mapping.settled, outcomes(self._function.log()))
 
     def await_settled(self, records: int, timeout_seconds: float, show: Callable[[Status], None]) -> None:
@@ -184,7 +184,7 @@ class LambdaConsumer:
 
 
 def outcomes(log: str) -> Counter[str]:
-    """What became of changes in the index, by a function's lines in CloudWatch's embedded metric format."""
+    """Count the outcomes of changes in the index, by a function's lines in CloudWatch's embedded metric format."""
     counts: Counter[str] = Counter()
     for text in log.splitlines():
         if text.startswith('{"_aws"') and text.endswith("}"):

@@ -25,7 +25,7 @@ INDICES = ("customers", "orders", "order-lines")
 
 @dataclass
 class Verdict:
-    """What was compared, and what differs."""
+    """The result of the comparison: how much is equal, and each difference."""
 
     items_equal: int = 0
     missing: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ def quoted(part: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """What stands in the document for an attribute value (boto3's deserializer rounds numbers or refuses them)."""
+    """Give the document's value of an attribute value (boto3's deserializer rounds numbers or refuses them)."""
     ((tag, content),) = value.items()
     match tag:
         case "N":
@@ -214,8 +214,7 @@ def read_objects(s3: S3Client, bucket: str, table: str) -> list[tuple[str, Any]]
             for line in gzip.decompress(body).decode().splitlines():
                 archived = json.loads(line)
                 about = archived["Metadata"]
-                images = _images(
-                    about["Operation"]["S"], archived["Keys"], archived.get("OldImage"), archived.get("NewImage")
-                )
+                seen = archived.get("WithoutNewImage", archived)
+                images = _images(about["Operation"]["S"], seen["Keys"], seen.get("OldImage"), seen.get("NewImage"))
                 found[about["Identity"]["S"]] = (about["SequenceNumber"]["S"], images)
     return list(found.values())

@@ -1,4 +1,4 @@
-"""What the demo shows while it runs."""
+"""The demo's screen: counts while it runs, the last differences, the verdict."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class Status:
-    """What the consumer's status file says by now: records settled, and what became of changes in the index."""
+    """The contents of the consumer's status file: records settled, and the outcomes of changes in the index."""
 
     settled: int
     indexed: Counter[str]
@@ -117,7 +117,7 @@ class Look:
 
 
 def picture(look: Look, differences: Differences) -> Group:
-    """What is shown while changes are written, within 80 columns."""
+    """Draw the screen while changes are written, within 80 columns."""
     shown = Text("\n".join(differences.last) or "…", no_wrap=True, overflow="ellipsis")
     return Group(counts(look), Panel(shown, title="last differences", width=WIDTH))
 

@@ -101,7 +101,7 @@ def _zombie(struck: Struck) -> None:
     zombie.freeze()
     successor.await_progress(200)
     zombie.thaw()
-    zombie.await_log("the lease is lost", mark)
+    zombie.await_log("the lease of .* is lost", mark)
 
 
 # --- OpenSearch
@@ -222,7 +222,7 @@ def _stream_anew(struck: Struck) -> None:
         enabled = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
         description = dynamodb.update_table(TableName=deployment.name, StreamSpecification=enabled)["TableDescription"]
         deployment.streams.append(description["LatestStreamArn"])
-    struck.first.await_log(f"reading .* of {deployment.streams[-1]}", mark)
+    struck.first.await_log(f"reading .* of the stream {deployment.streams[-1].rpartition('/')[2]}", mark)
 
 
 def _hundred_writes(struck: Struck) -> None:

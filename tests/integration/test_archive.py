@@ -118,5 +118,5 @@ def test_what_the_mapping_excludes_is_not_archived(aws: Any, bucket: str) -> Non
 
 
 def test_a_missing_bucket_stops_the_consumer(aws: Any) -> None:
-    with pytest.raises(SinkMisconfigured, match="CDC_ARCHIVE_BUCKET"):
+    with pytest.raises(SinkMisconfigured, match="Create the bucket"):
         archive(aws("s3"), "no-such-bucket", CHANGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -51,10 +52,25 @@ def test_a_held_shard_waits_for_the_index_and_loses_nothing(
     opensearch.indices.close(index=index)
     write(dynamodb, table[0], range(20, 40))
     await_equal(lambda: "index_closed_exception" in (tmp_path / "consumer.log").read_text())
+    await_equal(lambda: f"{table[0]}: shardId" in held_line(tmp_path))
+    assert re.search(
+        r" is held since \S+Z: .*index_closed_exception; .* behind; nothing is lost for 23 h", held_line(tmp_path)
+    )
     opensearch.indices.open(index=index)
     await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    await_equal(lambda: " goes on, after it was held for " in (tmp_path / "consumer.log").read_text())
     process.terminate()
     assert process.wait(40) == 0
+    log = (tmp_path / "consumer.log").read_text()
+    assert "stopped: 30 records settled" in log
+    assert not re.search("streamsadapter|Not able to assign|hash range", log)
+
+
+def held_line(folder: Path) -> str:
+    """The one line that says that a shard is held."""
+    lines = [line for line in (folder / "consumer.log").read_text().splitlines() if " is held since " in line]
+    assert len(lines) <= 1
+    return lines[0] if lines else ""
 
 
 def test_a_stop_ends_a_held_shard_without_acknowledging_it(
@@ -86,17 +102,47 @@ def test_a_shard_that_cannot_be_handled_ends_the_process_and_is_read_again(
     index: str,
     tmp_path: Path,
 ) -> None:
-    dynamodb = aws("dynamodb")
+    dynamodb, s3 = aws("dynamodb"), aws("s3")
+    deployment["CDC_ARCHIVE_BUCKET"] = f"doomed-{bucket}"
+    s3.create_bucket(Bucket=f"doomed-{bucket}")
+    first = consumer("--table", table[0])
+    await_equal(lambda: f"{table[0]}: reading shardId" in (tmp_path / "consumer.log").read_text())
+    s3.delete_bucket(Bucket=f"doomed-{bucket}")
     write(dynamodb, table[0], range(30))
-    deployment["CDC_ARCHIVE_BUCKET"] = "no-such-bucket"
-    assert consumer("--table", table[0]).wait(90) == 2
-    assert "CDC_ARCHIVE_BUCKET" in (tmp_path / "consumer.log").read_text()
+    assert first.wait(90) == 2
+    assert "The specified bucket does not exist\n  → Create the bucket" in (tmp_path / "consumer.log").read_text()
     deployment["CDC_ARCHIVE_BUCKET"] = bucket
     second = consumer("--table", table[0])
     await_equal(lambda: len(list(read_archive(aws("s3"), bucket, "cdc", table[0]))) == 30)
     assert in_index(opensearch, index) == in_table(dynamodb, table[0])
     second.terminate()
     assert second.wait(40) == 0
+
+
+@pytest.mark.parametrize("setting", ["CDC_ARCHIVE_BUCKET", "CDC_DEAD_LETTER_BUCKET"])
+def test_a_bucket_that_is_not_there_is_found_at_the_start(
+    deployment: dict[str, str],
+    consumer: Callable[..., Any],
+    table: tuple[str, str],
+    opensearch: Any,
+    index: str,
+    tmp_path: Path,
+    setting: str,
+) -> None:
+    deployment[setting] = "no-such-bucket"
+    assert consumer("--table", table[0]).wait(60) == 2
+    (line,) = (line for line in (tmp_path / "consumer.log").read_text().splitlines() if line.startswith("error: "))
+    assert line.endswith("there is no bucket no-such-bucket")
+    assert f"  → Set {setting} to a bucket that is there" in (tmp_path / "consumer.log").read_text()
+    assert not opensearch.indices.exists(index=index)
+
+
+def test_a_bucket_that_is_out_of_reach_at_the_start_is_another_matter(
+    deployment: dict[str, str], consumer: Callable[..., Any], table: tuple[str, str], tmp_path: Path
+) -> None:
+    deployment["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:9"
+    assert consumer("--table", table[0]).wait(60) == 1
+    assert "error: archive: out of reach: EndpointConnectionError" in (tmp_path / "consumer.log").read_text()
 
 
 def test_the_old_stream_is_read_to_its_end_beside_the_new_one(
@@ -307,6 +353,14 @@ def test_a_stream_that_cannot_be_read_is_refused_at_start(
     assert message in (tmp_path / "consumer.log").read_text()
 
 
+def test_an_application_that_is_named_as_a_table_is_refused_at_the_start(
+    deployment: dict[str, str], consumer: Callable[..., Any], table: tuple[str, str], tmp_path: Path
+) -> None:
+    deployment["CDC_APPLICATION"] = table[0]
+    assert consumer("--table", table[0]).wait(60) == 2
+    assert "a table of its own, with the keys pk, sk" in (tmp_path / "consumer.log").read_text()
+
+
 def test_a_lease_table_that_may_not_be_made_is_refused_with_action_and_resource(
     deployment: dict[str, str], consumer: Callable[..., Any], table: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -327,10 +381,10 @@ def test_a_lease_table_that_may_not_be_made_is_refused_with_action_and_resource(
     assert f"not allowed to perform dynamodb:CreateTable on {arn}" in (tmp_path / "consumer.log").read_text()
 
 
-def test_an_endpoint_that_does_not_answer_is_refused_within_a_minute(
+def test_an_endpoint_that_does_not_answer_ends_the_start_within_a_minute(
     deployment: dict[str, str], consumer: Callable[..., Any], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         deployment["AWS_ENDPOINT_URL_DYNAMODB"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        assert consumer("--table", "shop").wait(60) == 2
+        assert consumer("--table", "shop").wait(60) == 1
     assert "AWS can't be asked for the table 'shop'" in (tmp_path / "consumer.log").read_text()

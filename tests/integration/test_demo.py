@@ -87,7 +87,7 @@ def test_the_commands_that_it_prints_can_be_pasted_and_ctrl_c_ends_it_well(tmp_p
 
 
 def pasted(lines: list[str]) -> str:
-    """The output of a shell that is given these lines."""
+    """Run the lines in a shell; return its output."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     script = "\n".join(lines).replace(".venv/bin/", "")  # of this environment, wherever it is
     done = subprocess.run(

@@ -225,10 +225,36 @@ def archived(aws: Any, bucket: str, table: StreamedTable) -> dict[str, list[str 
     return by_item((line["Keys"]["pk"]["S"], line.get("NewImage", {}).get("n", {}).get("N")) for line in lines)
 
 
-def test_a_table_that_no_mapping_names_ends_the_process_and_is_named(
+def test_a_table_that_no_mapping_names_is_skipped_and_stops_no_other(
+    kinesis: KinesisStream,
+    deployment: dict[str, str],
+    consumer: Callable[..., Any],
+    opensearch: Any,
+    tmp_path: Path,
+) -> None:
+    orders = kinesis.table(mapped(deployment, f"orders-{uuid4().hex[:6]}"))
+    strangers = kinesis.table(f"strangers-{uuid4().hex[:6]}")
+    write(orders, range(10))
+    write(strangers, range(3))
+    status = tmp_path / "status.jsonl"
+    process = consumer("--kinesis-stream-arn", kinesis.arn, "--status-file", str(status))
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), 150)
+    write(strangers, range(3, 6))
+    write(orders, range(10, 30))
+    await_equal(lambda: indexed(opensearch, orders.name) == orders.stands(), 150)
+    process.terminate()
+    assert process.wait(60) == 0
+    log = (tmp_path / "consumer.log").read_text()
+    assert log.count(f"no mapping names the table {strangers.name}: its changes are skipped") == 1
+    lines = [orjson.loads(line) for line in status.read_bytes().splitlines()]
+    assert sum(line["outcomes"].get("skipped", 0) for line in lines if line.get("sink") == "opensearch") == 6
+
+
+def test_a_table_that_no_mapping_names_can_be_refused_and_is_named(
     kinesis: KinesisStream, deployment: dict[str, str], consumer: Callable[..., Any], tmp_path: Path
 ) -> None:
     mapped(deployment, "orders")
+    deployment["CDC_UNMAPPED"] = "refuse"
     write(kinesis.table("strangers"), range(3))
     assert consumer("--kinesis-stream-arn", kinesis.arn).wait(120) == 2
     assert "'strangers'" in (tmp_path / "consumer.log").read_text()

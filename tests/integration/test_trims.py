@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_records_trimmed_while_the_consumer_runs_stop_it_at_each_start_until_it_
     process.terminate()
     assert process.wait(60) == 0
     (letter,) = letters(aws, bucket)
-    assert (letter.sink, letter.table, letter.stream, letter.sequence) == ("gap", table.name, table.arn, last)
+    assert (letter.sink, letter.table, letter.stream, letter.sequence) == ("stream", table.name, table.arn, last)
     assert letter.record == {"shard": shard.id, "after": last, "wholeShard": False}
     assert world.archived() == sorted(table.identities[:10] + table.identities[shard.trimmed :])
 
@@ -96,3 +96,48 @@ def test_a_shard_that_is_gone_at_the_start_stops_the_consumer_which_goes_on_with
     (letter,) = letters(aws, bucket)
     assert letter.record == {"shard": parent.id, "after": last, "wholeShard": True}
     assert world.archived() == sorted(table.identities[:10] + table.identities[kept:])
+
+
+def test_a_child_that_was_never_begun_and_whose_beginning_is_trimmed_stops_the_consumer(
+    streamed: Callable[..., World],
+    deployment: dict[str, str],
+    consumer: Callable[..., Any],
+    aws: Any,
+    bucket: str,
+    tmp_path: Path,
+) -> None:
+    """A lease at the beginning of a shard has no number that could be found trimmed."""
+    deployment["CDC_KCL_DYNAMO_DB_LOCK_BASED_LEADER_LEASE_DURATION_IN_MILLIS"] = "4000"  # the dead one leads till then
+    deployment["CDC_KCL_DYNAMO_DB_LOCK_BASED_LEADER_HEARTBEAT_PERIOD_IN_MILLIS"] = "1000"
+    world = streamed(ahead=-26 * HOURS)
+    table = world.table
+    table.write(range(10))
+    process = consumer("--table", table.name)
+    await_equal(world.is_acknowledged)
+    (parent,) = table.shards
+
+    def killing(operation: str, asked: Mapping[str, Any]) -> None:
+        if operation == "GetShardIterator" and asked["ShardId"] != parent.id:
+            process.kill()
+
+    with table.at_once():
+        child = table.roll(parent)
+        table.write(range(10, 20))
+        table.server.meanwhile = killing
+    assert process.wait(90) == -9
+    table.server.meanwhile = None
+    kept = len(table.identities)
+    table.let_pass(25 * HOURS)
+    table.write(range(20, 40))
+    assert consumer("--table", table.name).wait(90) == 1
+    (error,) = errors_of(tmp_path)
+    assert f"a gap in {child.id}" in error
+    assert "records were trimmed before they were read; everything from its beginning may be missing" in error
+
+    deployment["CDC_ON_GAP"] = "continue"
+    process = consumer("--table", table.name)
+    await_equal(lambda: world.archived() == sorted(table.identities[:10] + table.identities[kept:]))
+    process.terminate()
+    assert process.wait(60) == 0
+    (letter,) = letters(aws, bucket)
+    assert letter.record == {"shard": child.id, "after": "", "wholeShard": False}

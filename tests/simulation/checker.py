@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from cdc.archive import read_archive
+from cdc.archive import WITHOUT_NEW_IMAGE, read_archive
 from cdc.dead_letters.letter import DeadLetter, change_of_letter
 from cdc.delivery.age_limit import DEFERRED_TOO_LONG
 from cdc.mappings.model import ASIDE_FIELD, ASIDE_NAMES_FIELD, RESERVED_FIELDS, TOMBSTONE_FIELD
@@ -182,6 +182,7 @@ class Checker:
 
     def _is_whole(self, line: Mapping[str, Any], write: TableWrite) -> bool:
         view = self.plan.view
+        line = line.get(WITHOUT_NEW_IMAGE, line)
         return (
             line["Keys"] == write.keys
             and line.get("OldImage") == (write.before if view.has_old_image else None)

@@ -42,7 +42,7 @@ def reads_changes(event: Mapping[str, Any]) -> None:
         assert_type(one.keys, Item)
         assert_type(one.before, Item | None)
         assert_type(one.after, Item | None)
-        assert_type(one.created_at, datetime)
+        assert_type(one.created_at, datetime | None)
         assert_type(one.expired, bool)
         assert_type(one.version, int)
         assert_type(one.table, str)

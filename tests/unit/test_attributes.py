@@ -11,6 +11,7 @@ from boto3.dynamodb.types import Binary, TypeDeserializer
 from dynamodb_json import json_util
 
 from cdc.records.attributes import decode_item, decode_value, encode_item, encode_value, json_item
+from cdc.records.differences import Added, Changed, raw_differences
 from tests.events import payload
 
 IMAGE: dict[str, Any] = payload("lambda-dynamodb")["Records"][1]["dynamodb"]["NewImage"]
@@ -54,10 +55,45 @@ def test_sets_are_sorted_arrays_in_a_document() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [1.5, set(), {1, "a"}, object(), Decimal("NaN")])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(1.5, set(), {1, "a"}, {True}, {b"a", "a"}, object(), Decimal("NaN")),
+        *(10**38 + 1, -(10**38) - 1, Decimal("1." + "1" * 38), Decimal("1E+126"), Decimal("-1E-131"), {10**38 + 1}),
+    ],
+)
 def test_what_dynamodb_does_not_have_is_not_encoded(value: Any) -> None:
     with pytest.raises(TypeError):
         encode_value(value)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["9" * 38, "-" + "9" * 38, "9." + "9" * 37, "9." + "9" * 37 + "E+125", "-1E-130", "0", "0E+500", "1" + "0" * 125],
+)
+def test_the_longest_and_the_largest_numbers_of_dynamodb_are_encoded(number: str) -> None:
+    assert encode_value(Decimal(number)) == {"N": str(Decimal(number))}
+
+
+def test_bytearrays_and_boto3s_binaries_are_binary() -> None:
+    assert encode_value(bytearray(b"\x00")) == encode_value(Binary(b"\x00")) == encode_value(b"\x00") == {"B": "AA=="}
+    assert encode_value(Binary(bytearray(b"\x00"))) == {"B": "AA=="}
+    assert encode_value({Binary(b"b"), Binary(b"a")}) == encode_value({b"a", b"b"}) == {"BS": ["YQ==", "Yg=="]}
+    assert decode_value({"B": bytearray(b"\x00")}) == b"\x00"
+
+
+def test_an_empty_map_or_list_that_lost_its_tag_is_empty() -> None:
+    raw: dict[str, Any] = {"a": {}, "b": {"L": [{}, {"S": "x"}]}, "c": {"M": {"d": {}}}}
+    assert decode_item(raw) == {"a": {}, "b": [{}, "x"], "c": {"d": {}}}
+    assert orjson.dumps(json_item(raw)) == b'{"a":{},"b":[{},"x"],"c":{"d":{}}}'
+
+
+@pytest.mark.parametrize("tagged", [{"M": {}}, {"L": []}])
+def test_an_empty_map_or_list_with_and_without_its_tag_is_no_difference(tagged: Any) -> None:
+    assert raw_differences({"a": tagged}, {"a": {}}) == raw_differences({"a": {}}, {"a": tagged}) == {}
+    assert raw_differences({"a": {}}, {"a": {"S": ""}}) == {("a",): Changed({}, "")}
+    assert raw_differences({"a": {}}, {"a": {"M": {"b": {"S": "c"}}}}) == {("a", "b"): Added("c")}
+    assert raw_differences({"a": {"L": []}}, {"a": {"M": {}}}) == {("a",): Changed([], {})}
 
 
 @pytest.mark.parametrize(

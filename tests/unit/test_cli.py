@@ -18,7 +18,7 @@ DYNAMODB_JSON = (
     '{"pk": {"S": "C#1"}, "sk": {"S": "ORDER#1"}, "total": {"N": "12345678901234567890123456789012345678"},'
     ' "list": {"L": [{"N": "1"}, {"S": "a"}, {"NULL": true}]}}'
 )
-GROUPS = [[], ["mappings"], ["archive"], ["tombstones"], ["dead-letters"]]
+GROUPS = [[], ["mappings"], ["archive"], ["tombstones"], ["leases"], ["dead-letters"]]
 
 
 def cdc(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -141,7 +141,7 @@ def test_run_tells_its_exit_codes() -> None:
 
 
 def test_the_command_starts_without_the_folders_beside_the_package(tmp_path: Path) -> None:
-    """The command needs `cdc` and `consumers` only, which are installed, and nothing else of the repository."""
+    """Only `cdc` and `consumers` are installed: the command may need nothing else of the repository."""
     for name in ("cdc", "consumers"):
         (tmp_path / name).symlink_to(ROOT / name)
     done = cdc("--version", cwd=tmp_path, PYTHONPATH="")

@@ -1,4 +1,4 @@
-"""The sum that `python -m local.lambda_cost` prints is the one that anybody can do by hand."""
+"""`python -m local.lambda_cost` prints the sum that anybody can do by hand."""
 
 from __future__ import annotations
 

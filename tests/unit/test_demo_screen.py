@@ -1,4 +1,4 @@
-"""The demo's screen fits 80 columns, loses nothing, and ends with the verdict."""
+"""The demo fits 80 columns, loses no column, and ends with the verdict."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +11,12 @@ from typing import Any
 
 import pytest
 
+import cdc
+from cdc import Deadline
 from cdc.mappings.files import parse_mapping
+from cdc.records.change import StreamView
+from cdc.sinks.archive_s3 import S3Archive
+from cdc.testing import SimulatedClock, SimulatedS3, change
 from consumers.settings import describe
 from tests.events import payload
 
@@ -29,11 +35,16 @@ def test_the_library_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Changed(before='Zürich', after='Genève')" in capsys.readouterr().out
 
 
-def test_the_handler_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_the_handler_example_works_as_it_stands_there(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in os.environ if name.startswith("CDC_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(ROOT if where == "here" else tmp_path)
     (example,) = [block for block in blocks("python") if "handler_for" in block]
     scope: dict[str, Any] = {}
     exec(example, scope)  # noqa: S102  (the README's own code)
-    monkeypatch.setenv("CDC_MAPPINGS", "none")
 
     class Context:
         def get_remaining_time_in_millis(self) -> int:
@@ -47,6 +58,29 @@ def test_the_handler_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 @pytest.mark.parametrize("example", [dedent(block) for block in blocks("yaml")], ids=["users", "shop"])
 def test_the_mapping_example_has_no_fault(example: str) -> None:
     assert parse_mapping(example, source="README.md").documents
+
+
+def test_the_archive_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = [block for block in blocks("python") if "read_archive" in block]
+    server = SimulatedS3(SimulatedClock())
+    mapping = parse_mapping("table: shop", source="shop.yml")
+    sink = S3Archive(server, "lake", lambda _table: mapping)  # type: ignore[arg-type]
+    views = [change({"pk": view.value}, None, {}, sequence=n, view=view) for n, view in enumerate(StreamView, 1)]
+    sink.write(views, Deadline.after(10))
+    sink.flush(Deadline.after(10))
+    exec(example, {"s3_client": server})  # noqa: S102  (the README's own code)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["1", "2", "3", "4"]
+
+
+def test_the_differences_are_as_they_are_shown() -> None:
+    (example,) = [block for block in blocks("python") if block.startswith("{")]
+    shown = eval(example, vars(cdc))  # noqa: S307  (the README's own code)
+    _, modify, *_ = cdc.changes_from_lambda(payload("lambda-dynamodb"))
+    assert shown.items() <= dict(modify.differences()).items()
+
+
+def test_every_block_of_python_in_the_readme_is_run_above() -> None:
+    assert len(blocks("python")) == 4
 
 
 def test_every_command_that_is_named_exists() -> None:

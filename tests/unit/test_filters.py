@@ -129,12 +129,16 @@ SAYABLE_TESTS = (
     | st.integers(0, 2)
     | st.builds(lambda word: {"prefix": word}, WORDS)
     | st.builds(lambda word: {"suffix": word}, WORDS)
+    | st.sampled_from([{"wildcard": pattern} for pattern in ("x*", "*y", "x*y", r"\*x*", "xy")])
     | st.builds(lambda words: {"anything-but": words}, st.lists(WORDS, min_size=1, max_size=2))
     | st.just({"exists": False})
 )
 SAYABLE: st.SearchStrategy[Any] = st.recursive(
     st.dictionaries(
-        st.sampled_from(["a", "c", "sk"]), st.lists(SAYABLE_TESTS, min_size=1, max_size=2), min_size=1, max_size=2
+        st.sampled_from(["a", "c", "sk", "a.b", "c.a.b"]),
+        st.lists(SAYABLE_TESTS, min_size=1, max_size=2),
+        min_size=1,
+        max_size=2,
     ),
     lambda inner: (
         st.dictionaries(st.sampled_from(["a", "c"]), inner, min_size=1, max_size=2)
@@ -224,7 +228,12 @@ def test_a_list_that_holds_the_value_is_let_through() -> None:
         {"name": [{"equals-ignore-case": "straße"}]},
         {"name": [{"prefix": ""}]},
         {"name": [{"anything-but": [1]}]},
-        {"a.b": ["x"]},
+        {r"a\.b": ["x"]},
+        {"name": [{"wildcard": "*x*"}]},
+        {"name": [{"cidr": "10.0.0.0/24"}]},
+        {"name": [{"prefix": {"equals-ignore-case": "x"}}]},
+        {"name": [{"anything-but": {"prefix": ["x"]}}]},
+        {"name": [{"anything-but": {"wildcard": "x*"}}]},
         {"$or": [{"name": ["x"]}, {"total": [{"exists": True}]}]},
     ],
     ids=str,
@@ -232,6 +241,19 @@ def test_a_list_that_holds_the_value_is_let_through() -> None:
 def test_what_a_filter_cannot_say_is_left_out_of_it(unsayable: dict[str, Any]) -> None:
     assert not filters_of_stream(mapping(unsayable), KEYS).patterns
     assert filters_of_stream(mapping({**unsayable, **ORDERS}), KEYS).patterns
+
+
+def test_a_dotted_name_is_a_step_into_a_map_for_a_filter_too() -> None:
+    found = filters_of_stream(mapping({"address.city": ["Bern"], "address": {"zip": ["3000"]}}), KEYS)
+    assert lets_through(found, record(None, item("1", address={"city": "Bern", "zip": "3000"})))
+    assert not lets_through(found, record(None, item("1", address={"city": "Basel", "zip": "3000"})))
+    assert not lets_through(found, record(None, item("1", address={"city": "Bern", "zip": "4000"})))
+    assert lets_through(found, record(None, item("1", address=[{"city": "Basel"}])))
+
+
+def test_of_a_wildcard_a_filter_has_its_first_or_its_last_text() -> None:
+    (pattern, _) = filters_of_stream(mapping({"name": [{"wildcard": "a*b"}, {"wildcard": r"*\*c"}]}), KEYS).patterns
+    assert pattern["dynamodb"]["NewImage"]["name"]["S"] == [{"prefix": "a"}, {"suffix": "*c"}, {"exists": False}]
 
 
 def test_numbers_are_never_compared_since_the_stream_writes_them_as_texts() -> None:

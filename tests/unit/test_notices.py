@@ -1,4 +1,4 @@
-"""The library's log lines while a command runs: short, on standard error, each once, never among the output."""
+"""Notices of the library while a command runs: short lines on standard error, each once, never among the output."""
 
 from __future__ import annotations
 

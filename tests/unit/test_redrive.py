@@ -9,12 +9,12 @@ import pytest
 
 from cdc import Applied, Change, Deadline, Outcome, Rejected, Superseded
 from cdc.causes import Cause
-from cdc.dead_letters.letter import letter_of
+from cdc.dead_letters.letter import letter_of, letter_of_lost_records
 from cdc.dead_letters.query import Selection, selected
 from cdc.dead_letters.redrive import Redriven, StillDead
-from cdc.errors import SinkUnavailable
+from cdc.errors import MalformedRecord, SinkUnavailable
 from cdc.records.attributes import encode_item
-from cdc.records.decoding import read_lambda
+from cdc.records.decoding import Unreadable, read_lambda
 from cdc.records.identity import keys_digest
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
@@ -332,3 +332,27 @@ def test_a_record_that_is_still_unreadable_stays() -> None:
     (result,) = redriven(redriver(Here(), Items(), letters), letter.name)
     assert isinstance(result, StillDead)
     assert "can't be read" in result.reason
+
+
+def test_a_gap_s_letter_stays_and_says_what_to_do() -> None:
+    letters = Letters()
+    letter = letter_of_lost_records(
+        identity="gap/1", stream="arn", table="shop", reason="gap: trimmed", detail="", about={"after": "7"}, now=NOW
+    )
+    letters.keep(letter)
+    (result,) = redriven(redriver(Here(), Items(), letters), letter.name)
+    assert isinstance(result, StillDead)
+    assert "there is nothing to redrive: fill the index from the table, then discard the letter" in result.reason
+    assert list(letters.keys()) == [letter.name]
+
+
+def test_a_letter_of_a_record_without_a_time_is_redriven() -> None:
+    letters, items = Letters(), Items()
+    items.put(KEY, n=2)
+    record = stream_record(KEY, None, {"n": 1})
+    del record["dynamodb"]["ApproximateCreationDateTime"]
+    unreadable = Unreadable(record, MalformedRecord("is no time"), None, "shop")
+    letter = letter_of(unreadable, Rejected(Cause("no")), "source", NOW)
+    letters.keep(letter)
+    here = Here(sink=Writes())
+    assert redriven(redriver(here, items, letters), letter.name) == [Redriven()]

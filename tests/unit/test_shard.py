@@ -166,7 +166,7 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_batch_is_said_and_drops_what_is
     shard.lease_lost()
     assert recorder.events[-1] == "close"
     assert (recorder.open, recorder.checkpointed) == ([], [])
-    assert [record.getMessage() for record in caplog.records].count("shard-1: the lease is lost") == 1
+    assert [record.getMessage() for record in caplog.records].count("shop: the lease of shard-1 is lost") == 1
 
 
 def test_a_stop_flushes_and_checkpoints_what_is_settled() -> None:
@@ -293,6 +293,46 @@ def test_a_shard_says_since_when_and_on_what_it_is_held() -> None:
     shard.process(payloads(1), recorder.checkpoint)
     assert seen == [(None, ""), (10.0, "busy 1"), (10.0, "busy 2")]
     assert (shard.status.held_since, shard.status.held_on) == (None, "")
+
+
+def test_a_held_shard_says_so_once_for_each_cause_and_says_when_it_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    recorder = Recorder()
+    running = Running(clock=lambda: recorder.now, now=lambda: 1_800_000_000.0 + recorder.now)
+    causes = iter(["out of reach"] * 4 + ["throttled"] * 4)
+
+    def answer(_record: Record) -> Outcome:
+        recorder.now += 20
+        return Deferred(Cause(cause)) if (cause := next(causes, "")) else Applied()
+
+    recorder.answers = answer
+    consumer(recorder, running, flush_seconds=600).process(payloads(1), recorder.checkpoint, 5000)
+    assert [record.getMessage() for record in caplog.records] == [
+        "shop: shard-1 is held since 2027-01-15T08:00:20Z: out of reach; 25 s behind; nothing is lost for 23 h 59 min",
+        "shop: shard-1 is held since 2027-01-15T08:00:20Z: throttled; 1 min 45 s behind; "
+        "nothing is lost for 23 h 58 min",
+        "shop: shard-1 goes on, after it was held for 2 min 40 s",
+    ]
+
+
+def test_a_batch_that_gets_on_in_part_is_held_until_it_is_settled(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    tries: Iterator[Outcome] = iter([Applied(), Deferred(Cause("busy")), Deferred(Cause("busy"))])
+    recorder = Recorder(answers=lambda _record: next(tries, Applied()))
+    consumer(recorder).process(payloads(1, 2), recorder.checkpoint)
+    said = [record.getMessage().partition(" is held")[0].partition(", after")[0] for record in caplog.records]
+    assert said == ["shop: shard-1", "shop: shard-1 goes on"]
+
+
+def test_an_archive_that_is_out_of_reach_is_said_and_so_is_that_it_answers_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    recorder = Recorder(failing_flushes=3)
+    consumer(recorder, flush_seconds=0).process(payloads(1), recorder.checkpoint)
+    held, goes_on = (record.getMessage() for record in caplog.records)
+    assert ": archive: not now; " in held
+    assert "goes on" in goes_on
 
 
 def test_a_shard_says_how_far_it_is() -> None:

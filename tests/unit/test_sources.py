@@ -139,9 +139,7 @@ def test_images_decode_on_first_use_and_name_the_path_to_the_fault() -> None:
         _ = change.after
 
 
-@pytest.mark.parametrize(
-    "value", [{"N": "Infinity"}, {"N": "NaN"}, {"N": 1}, {"N": "0x1"}, {"S": "a", "N": "1"}, {}, 5]
-)
+@pytest.mark.parametrize("value", [{"N": "Infinity"}, {"N": "NaN"}, {"N": 1}, {"N": "0x1"}, {"S": "a", "N": "1"}, 5])
 def test_what_is_no_attribute_value_is_refused(value: Any) -> None:
     record = stream_record({"pk": "a"}, None, {})
     record["dynamodb"]["NewImage"]["x"] = value

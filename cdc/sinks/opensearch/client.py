@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from cdc.aws_session import NO_CREDENTIALS, assumed
 from cdc.errors import ConfigError
@@ -28,7 +28,7 @@ class OpenSearchOptions:
     """How OpenSearch is reached."""
 
     endpoint: str
-    """Scheme, host and port."""
+    """Scheme, host and port; without a port it is that of the scheme: 80 or 443."""
     auth: Literal["none", "basic", "es", "aoss"] = "none"
     """`es` and `aoss` sign requests by SigV4 for that service."""
     username: str | None = None
@@ -59,13 +59,21 @@ def opensearch_client(options: OpenSearchOptions) -> OpenSearch:
         case "es" | "aoss":
             more["http_auth"] = _signer(options)
     return OpenSearch(
-        hosts=[options.endpoint],
+        hosts=[_with_port(options.endpoint)],
         timeout=options.timeout_seconds,
         max_retries=0,
         retry_on_timeout=False,
         pool_maxsize=16,
         **more,
     )
+
+
+def _with_port(endpoint: str) -> str:
+    """The endpoint with its scheme's port where it names none: opensearch-py would take 9200 for http."""
+    parts = urlsplit(endpoint)
+    if parts.port is not None or parts.scheme != "http":
+        return endpoint
+    return urlunsplit(parts._replace(netloc=f"{parts.netloc.removesuffix(':')}:80"))
 
 
 def timeout_of(deadline: Deadline, timeout_seconds: float) -> Timeout:

@@ -11,7 +11,8 @@ from cdc.causes import CauseKind
 from cdc.duration import parse_seconds
 from cdc.errors import SinkMisconfigured, SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping
-from cdc.sinks.opensearch.provenance import admit
+from cdc.sinks.opensearch.admission import OnChangedMapping, admit, first_memory, say_left
+from cdc.sinks.opensearch.memory import Memory
 from cdc.sinks.opensearch.tombstones import ALIVE, hide_tombstones
 
 if TYPE_CHECKING:
@@ -36,25 +37,35 @@ def prepare(
     sleep: Callable[[float], None] = time.sleep,
     *,
     remember: bool = True,
+    on_changed_mapping: OnChangedMapping = "refuse",
 ) -> None:
-    """Find or make every index that the table's documents go to, noted in `targets`; have each remember `stream`.
+    """Find or make every index that the table's documents go to, noted in `targets`; have each remember `stream` and
+    the mapping.
 
-    Without `remember` a few late changes are written whose source the index need not know.
+    Args:
+        remember: False where a few late changes are written whose source the index need not know.
+        on_changed_mapping: `accept` goes on where documents of an earlier mapping are left behind.
 
     Raises:
-        ConfigError: an index holds what `stream` would rank below.
+        ConfigError: an index holds what `stream` would rank below, documents that another table's items could
+            share, or documents that the mapping would leave behind.
         SinkMisconfigured: an index can't be made or used; a retry cannot help.
         SinkUnavailable: OpenSearch is out of reach.
     """
     from opensearchpy.exceptions import OpenSearchException
 
+    moved = False
     for index, body in compiled.bodies.items():
         try:
+            made = False
             if not targets.knows(index):
-                tombstones = index in compiled.tombstoned
-                targets.add(index, aliased=_find_or_make(client, index, body, tombstones=tombstones))
+                full = index_body(body, tombstones=index in compiled.tombstoned)
+                if remember:
+                    full["mappings"]["_meta"]["cdc"].update(first_memory(compiled, stream, index, now()))
+                aliased, made = _find_or_make(client, index, body, full, tombstones=index in compiled.tombstoned)
+                targets.add(index, aliased=aliased)
             if remember:
-                admit(client, index, stream, now, sleep)
+                moved |= made or admit(client, compiled, index, stream, now, sleep, on_changed_mapping)
         except OpenSearchException as error:
             status = getattr(error, "status_code", None)
             blocked = getattr(error, "error", "") == "cluster_block_exception"  # somebody's block is lifted again
@@ -70,6 +81,8 @@ def prepare(
                 remedy="Check the endpoint of OpenSearch, and that the cluster is up.",
                 kind=CauseKind.OUT_OF_REACH,
             ) from error
+    if moved:
+        say_left(client, compiled, stream)
 
 
 def _remedy(status: int, source: str) -> str:
@@ -78,14 +91,16 @@ def _remedy(status: int, source: str) -> str:
     return f"Check `index` and `body` in {source}."
 
 
-def _find_or_make(client: OpenSearch, index: str, body: Mapping[str, Any], *, tombstones: bool) -> bool:
+def _find_or_make(
+    client: OpenSearch, index: str, body: Mapping[str, Any], full: dict[str, Any], *, tombstones: bool
+) -> tuple[bool, bool]:
+    """Is it an alias, and was it made now?"""
     aliased = bool(client.indices.exists_alias(name=index))
     if aliased or client.indices.exists(index=index):
         _warn(client, index, body)
         if tombstones:
             hide_tombstones(client, index, aliased=aliased)
-        return aliased
-    full = index_body(body, tombstones=tombstones)
+        return aliased, False
     full["aliases"] = {**full.get("aliases", {}), index: ALIVE if tombstones else {}}
     from opensearchpy.exceptions import RequestError
 
@@ -100,8 +115,14 @@ def _find_or_make(client: OpenSearch, index: str, body: Mapping[str, Any], *, to
                 f"the index {index}-v1 is there, and its alias {index} is gone",
                 remedy=f"Give {index}-v1 the alias {index} again, or remove it.",
             ) from error
-    log.info("made the index %s-v1 behind the alias %s", index, index)
-    return True
+        return True, False
+    log.info(
+        "made the index %s-v1 behind the alias %s: it gets the changes that the stream has (24 hours), and no item "
+        "that was written before and does not change",
+        index,
+        index,
+    )
+    return True, True
 
 
 def _warn(client: OpenSearch, index: str, body: Mapping[str, Any]) -> None:
@@ -117,7 +138,7 @@ def _warn(client: OpenSearch, index: str, body: Mapping[str, Any]) -> None:
             )
         if settings.get("index.translog.durability", "request").lower() == "async":
             log.warning("%s may lose acknowledged writes: set index.translog.durability to request", concrete)
-        made = state.get("mappings", {}).get("_meta", {}).get("cdc", {}).get("body")
+        made = Memory(concrete, state.get("mappings", {})).body
         if made is not None and made != body_digest(body):
             log.warning(
                 "the mapping's body for %s has changed since %s was made; to use it, make a new index, fill it from "

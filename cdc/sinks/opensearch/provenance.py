@@ -6,26 +6,12 @@ the index's mapping holds, for each table's name, a `RememberedSource`.
 
 from __future__ import annotations
 
-import logging
-import random
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
 import msgspec
 
 from cdc.errors import ConfigError
 from cdc.records.stream import Stream
-from cdc.records.versions import minute_at
 
-if TYPE_CHECKING:
-    from opensearchpy import OpenSearch
-
-__all__ = ["RememberedSource", "admit", "admitted"]
-
-log = logging.getLogger(__name__)
-
-_ATTEMPTS = 5
-_LOOK_AGAIN_SECONDS = (0.1, 0.5)
+__all__ = ["RememberedSource", "admitted"]
 
 
 class RememberedSource(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -73,54 +59,3 @@ def admitted(known: RememberedSource | None, stream: Stream, index: str, minute_
     if stream.minute < known.minute:
         return known  # older than what is there: read to its end, each change where it belongs
     return msgspec.structs.replace(known, stream=stream.arn, minute=stream.minute)
-
-
-def admit(
-    client: OpenSearch, index: str, stream: Stream, now: Callable[[], float], sleep: Callable[[float], None]
-) -> None:
-    """Check `stream` against what `index` remembers, and have it remembered.
-
-    Raises:
-        ConfigError: its changes could rank below older ones that the index holds.
-        OpenSearchException: the index can't be read.
-    """
-    from opensearchpy.exceptions import AuthorizationException
-
-    for concrete, state in client.indices.get_mapping(index=index).items():
-        meta = dict(state.get("mappings", {}).get("_meta", {}))
-        for _ in range(_ATTEMPTS):
-            known = _known(meta, stream.table, concrete)
-            source = admitted(known, stream, index, minute_at(now()))
-            if source == known:
-                break
-            try:
-                client.indices.put_mapping(index=concrete, body={"_meta": _remembering(meta, stream.table, source)})
-            except AuthorizationException as error:
-                if error.error == "cluster_block_exception":
-                    raise  # of an index that is read-only for a while, not of a permission
-                log.warning(
-                    "%s can't remember where its documents come from, so a source that ranks lower will not be seen: "
-                    "allow this user or role to put its mapping",
-                    concrete,
-                )
-                break
-            # another consumer may have written over it, as this one may have over another's: look again a little later
-            sleep(random.uniform(*_LOOK_AGAIN_SECONDS))  # noqa: S311  (not a secret)
-            meta = dict(client.indices.get_mapping(index=concrete)[concrete]["mappings"].get("_meta", {}))
-
-
-def _known(meta: Mapping[str, Any], table: str, concrete: str) -> RememberedSource | None:
-    entry = meta.get("cdc", {}).get("tables", {}).get(table)
-    try:
-        return None if entry is None else msgspec.convert(entry, RememberedSource)
-    except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"_meta.cdc.tables.{table} of the index {concrete} can't be read: {error}",
-            remedy="It was written by another version: remove it from the index's mapping, or use a new index.",
-        ) from error
-
-
-def _remembering(meta: Mapping[str, Any], table: str, source: RememberedSource) -> dict[str, Any]:
-    cdc = meta.get("cdc", {})
-    tables = {**cdc.get("tables", {}), table: msgspec.to_builtins(source)}
-    return {**meta, "cdc": {**cdc, "tables": tables}}

@@ -58,7 +58,7 @@ _SENTENCES: _Sentences = [
 
 
 def refusal_of(detail: str) -> Refusal:
-    """The refusal that the detail of a rejection holds: OpenSearch's error as JSON, in the first line."""
+    """Find the field and the problem in the detail of a rejection: OpenSearch's error as JSON, in the first line."""
     try:
         error = json.loads(detail.partition("\n")[0])
     except ValueError:

@@ -25,6 +25,7 @@ from cdc.sinks.opensearch.concurrency import InFlight
 from cdc.sinks.opensearch.doubts import Doubts
 from cdc.sinks.opensearch.setting_aside import SettingAside
 from cdc.sinks.opensearch.targets import Targets
+from cdc.sinks.opensearch.ties import Ties
 from cdc.slowest import Slowest
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class OpenSearchSink:
     of its own."""
     doubts: Doubts = field(default_factory=Doubts, repr=False, compare=False)
     slowest: Slowest = field(default_factory=Slowest, repr=False, compare=False)
+    ties: Ties = field(default_factory=Ties, repr=False, compare=False)
 
     @cached_property
     def _setting_aside(self) -> SettingAside:
@@ -108,6 +110,8 @@ class OpenSearchSink:
             for write in self._writes(change):
                 if isinstance(write, Rejected):
                     outcomes[position].append(write)
+                elif self.ties.overtaken(write, change):
+                    outcomes[position].append(Superseded(explained=True))
                 else:
                     writes.append(write)
                     owners.append(position)
@@ -116,7 +120,10 @@ class OpenSearchSink:
         def send(sent: Sequence[Write]) -> Sequence[Outcome]:
             return self._setting_aside.sent(sent, lambda again: self._send(again, deadline), deadline)
 
-        for position, outcome in zip(owners, coalesce(writes, send), strict=True):
+        answers = coalesce(writes, send)
+        for position, write, outcome in zip(owners, writes, answers, strict=True):
+            if isinstance(outcome, Applied | Superseded):
+                self.ties.written(write, changes[position])
             outcomes[position].append(self._located(outcome, changes[position]))
         return [_joined(found) if found else Skipped("no document takes it") for found in outcomes]
 
@@ -125,7 +132,7 @@ class OpenSearchSink:
         seen: dict[tuple[str, str, int], Change] = {}
         for write, change in zip(writes, changes, strict=True):
             other = seen.setdefault((write.index, write.id, write.version), change)
-            if other is not change and other.identity != change.identity:
+            if (other is not change and other.identity != change.identity) or self.ties.follows(write, change):
                 self.targets.tie(write.index)
                 self.observer(VersionsTied(write.index))
 

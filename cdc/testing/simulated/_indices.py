@@ -96,9 +96,11 @@ class SimulatedIndices:
         return dict(_DONE)
 
     def put_mapping(self, *, index: str, body: Body, **_options: Any) -> dict[str, Any]:
-        """Add properties; everything else that is given, `_meta` too, takes the place of what was there."""
-        for found in self._changeable(index):
-            properties = {**found.mappings.get("properties", {}), **body.get("properties", {})}
+        """Add properties; everything else that is given, `_meta` too, takes the place of what was there. A field that
+        is given another type or `null_value` refuses it all."""
+        every = self._changeable(index)
+        merged = [_with_properties(found.mappings.get("properties", {}), body.get("properties", {})) for found in every]
+        for found, properties in zip(every, merged, strict=True):
             found.mappings.update(copy.deepcopy({**body, "properties": properties}))
         return dict(_DONE)
 
@@ -165,6 +167,22 @@ class SimulatedIndices:
 def _admit(block: tuple[int, str] | None) -> None:
     if block is not None:
         raise refused(block[0], "cluster_block_exception", block[1])
+
+
+def _with_properties(known: Body, given: Body, above: str = "") -> dict[str, Any]:
+    properties = dict(known)
+    for name, field in given.items():
+        there = known.get(name)
+        for parameter in ("type", "null_value"):
+            if there is not None and there.get(parameter) != field.get(parameter):
+                change = f"[{parameter}] from [{there.get(parameter)}] to [{field.get(parameter)}]"
+                reason = (
+                    f"Mapper for [{above}{name}] conflicts with existing mapper:\n\tCannot update parameter {change}"
+                )
+                raise refused(400, "illegal_argument_exception", reason)
+        inside = _with_properties((there or {}).get("properties", {}), field.get("properties", {}), f"{above}{name}.")
+        properties[name] = {**field, "properties": inside} if inside else field
+    return properties
 
 
 def _asks(options: Body, name: str) -> bool:

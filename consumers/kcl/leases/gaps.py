@@ -43,7 +43,7 @@ class Gap:
 
     @property
     def text(self) -> str:
-        """What is missing, since when and until when, as far as that can be known."""
+        """The gap in words: what is missing, since when and until when, as far as that can be known."""
         what = "the shard is gone" if self.whole_shard else "records were trimmed before they were read"
         since = f"everything after sequence number {self.after}" if self.after else "everything from its beginning"
         born = made_at(self.shard)

@@ -71,7 +71,7 @@ def make_tracker(jpype: Any, streams: Callable[[], Sequence[str]], names: Stream
 
         @called
         def createStreamConfig(self, identifier: Any) -> Any:  # noqa: N802  (Java's name)
-            """Of a stream that another worker's lease names: it may know a new one earlier than this one does."""
+            """The config of a stream that a lease names: another worker may know a new one earlier."""
             config = java(f"{_KINESIS}common.StreamConfig")(identifier, oldest)
             arn = retrieval.arn(str(identifier.serialize()))
             if arn is not None:

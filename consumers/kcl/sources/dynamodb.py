@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from consumers.kcl.sources.caching_fetcher import written_once
 from consumers.kcl.sources.gap_detecting_client import guarded
 from consumers.kcl.sources.read_pacing import make_pace
 from consumers.kcl.sources.retrieval import sdk_client
-from consumers.kcl.sources.streams import shards_of_stream
+from consumers.kcl.sources.streams import is_beginning_trimmed, shards_of_stream
 from consumers.kcl.tuning import KclSettings
 
 __all__ = ["DynamoDBStreams"]
@@ -94,13 +94,14 @@ class DynamoDBStreams:
         """See `Retrieval.payloads`. The sequence number is in the data: to ask Java for it would cost as much again."""
         return [Payload(bytes(data)) for data in self._data.each(records)]
 
-    def shards(self, arn: str) -> Sequence[str] | None:
+    def shards(self, arn: str) -> Collection[str] | None:
         """See `Retrieval.shards`."""
         return shards_of_stream(arn)
 
-    def trimmed(self, _arn: str, _shard: str, _after: str) -> bool:
-        """See `Retrieval.trimmed`: the guard around the client sees it."""
-        return False
+    def trimmed(self, arn: str, shard: str, after: str) -> bool:
+        """See `Retrieval.trimmed`: behind a number the guard around the client sees it; a read from the beginning
+        would begin where the stream now begins, and say nothing."""
+        return not after and is_beginning_trimmed(arn, shard)
 
     def close(self) -> None:
         """Close the client."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from cdc.errors import ConfigError
 from cdc.records.stream import Stream
 from consumers.kcl.java.batch_getters import Crossing, static, virtual
 from consumers.kcl.sources.read_pacing import make_pace
+from consumers.kcl.sources.refusals import refusal
 from consumers.kcl.sources.retrieval import endpoint_of, sdk_client
 from consumers.kcl.sources.streams import client_of
 from consumers.kcl.tuning import KclSettings
@@ -45,7 +46,8 @@ def describe_kinesis(arn: str) -> KinesisStream:
     """Look a data stream up.
 
     Raises:
-        ConfigError: the ARN is none, there is no such stream, AWS can't be asked.
+        ConfigError: the ARN is none, there is no such stream, or AWS refuses to be asked.
+        ConsumerFailed: AWS is out of reach.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -57,14 +59,16 @@ def describe_kinesis(arn: str) -> KinesisStream:
             raise ConfigError(
                 f"there is no Kinesis stream {arn}", remedy="Check --kinesis-stream-arn and AWS_REGION."
             ) from error
-        raise ConfigError(
+        raise refusal(
             f"the Kinesis stream {arn} can't be looked up: {error}",
-            remedy="Allow kinesis:DescribeStreamSummary, ListShards, GetShardIterator and GetRecords on it.",
+            error,
+            "Allow kinesis:DescribeStreamSummary, ListShards, GetShardIterator and GetRecords on it.",
         ) from error
     except BotoCoreError as error:
-        raise ConfigError(
+        raise refusal(
             f"AWS can't be asked for the Kinesis stream {arn}: {error}",
-            remedy="Check AWS_REGION, AWS_ENDPOINT_URL and the credentials.",
+            error,
+            "Check AWS_REGION, AWS_ENDPOINT_URL and the credentials.",
         ) from error
     return KinesisStream(arn, name, found["StreamCreationTimestamp"], int(found["RetentionPeriodHours"]))
 
@@ -99,16 +103,19 @@ def check_precision(arn: str, tables: Sequence[str]) -> None:
 def is_trimmed(stream: KinesisStream, shard: str, after: str, now: Callable[[], float] = time.time) -> bool:
     """Is the record `after` gone, and the oldest one that is there about as old as the stream keeps any? Then those
     between them are gone too. A shard that was silent for long has lost its last record as well, but nothing unread.
+    An empty `after` stands for the shard's beginning.
 
     Raises:
-        ConfigError: AWS can't be asked.
+        ConfigError: AWS refuses to be asked.
+        ConsumerFailed: AWS is out of reach.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = client_of("kinesis")
     try:
+        begin = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": after}
         iterator = client.get_shard_iterator(
-            StreamARN=stream.arn, ShardId=shard, ShardIteratorType="AT_SEQUENCE_NUMBER", StartingSequenceNumber=after
+            StreamARN=stream.arn, ShardId=shard, **(begin if after else {"ShardIteratorType": "TRIM_HORIZON"})
         )["ShardIterator"]
         for _ in range(_PAGES):  # a page may be empty though there are records
             page = client.get_records(ShardIterator=iterator, Limit=1)
@@ -121,9 +128,10 @@ def is_trimmed(stream: KinesisStream, shard: str, after: str, now: Callable[[], 
             if not iterator or not page.get("MillisBehindLatest"):
                 break
     except (BotoCoreError, ClientError) as error:
-        raise ConfigError(
+        raise refusal(
             f"{shard} of {stream.arn} can't be read: {error}",
-            remedy="Allow kinesis:GetShardIterator and kinesis:GetRecords on it.",
+            error,
+            "Allow kinesis:GetShardIterator and kinesis:GetRecords on it.",
         ) from error
     return False
 
@@ -197,7 +205,7 @@ class KinesisStreams:
         found = zip(self._data.each(records), self._sequence.each(records), strict=True)
         return [Payload(bytes(data), str(sequence)) for data, sequence in found]
 
-    def shards(self, arn: str) -> Sequence[str] | None:
+    def shards(self, arn: str) -> Collection[str] | None:
         """See `Retrieval.shards`."""
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -209,8 +217,8 @@ class KinesisStreams:
                 page = client.list_shards(NextToken=page["NextToken"])
                 found += [shard["ShardId"] for shard in page["Shards"]]
         except (BotoCoreError, ClientError) as error:
-            raise ConfigError(
-                f"the shards of {arn} can't be listed: {error}", remedy="Allow kinesis:ListShards on it."
+            raise refusal(
+                f"the shards of {arn} can't be listed: {error}", error, "Allow kinesis:ListShards on it."
             ) from error
         return found
 

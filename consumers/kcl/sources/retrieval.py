@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from cdc.delivery.shard import Payload
@@ -43,20 +43,22 @@ class Retrieval(Protocol):
         """A batch's records, oldest first."""
         ...
 
-    def shards(self, arn: str) -> Sequence[str] | None:
+    def shards(self, arn: str) -> Collection[str] | None:
         """The ids of all shards that the stream has now; None: the stream is gone.
 
         Raises:
-            ConfigError: AWS can't be asked.
+            ConfigError: AWS refuses to be asked.
+            ConsumerFailed: AWS is out of reach.
         """
         ...
 
     def trimmed(self, arn: str, shard: str, after: str) -> bool:
         """Are records behind sequence number `after` gone, as far as this can be asked before reading? False where
-        reading itself tells.
+        reading itself tells. Empty: from the shard's beginning.
 
         Raises:
-            ConfigError: AWS can't be asked.
+            ConfigError: AWS refuses to be asked.
+            ConsumerFailed: AWS is out of reach.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What a consumer follows: tables, one stream of a table, or a Kinesis data stream that carries tables."""
+"""Sources of a consumer: tables, one stream of a table, or a Kinesis data stream that carries tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from consumers.kcl.sources.retrieval import Retrieval
     from consumers.runtime import Runtime
 
-__all__ = ["KinesisSource", "Source", "TableSource", "follow_kinesis", "follow_stream", "follow_tables"]
+__all__ = [
+    "KinesisSource",
+    "Source",
+    "TableSource",
+    "follow_kinesis",
+    "follow_stream",
+    "follow_tables",
+    "follows_by_name",
+]
 
 
 class Source(Protocol):
@@ -42,11 +50,11 @@ class Source(Protocol):
         ...
 
     def name(self, arn: str) -> str:
-        """What people call the stream: its table, or the Kinesis stream's name."""
+        """The name that people call the stream by: its table, or the Kinesis stream's name."""
         ...
 
     def reader(self, arn: str) -> Callable[[Payload], Record]:
-        """What reads the stream's records."""
+        """The function that reads the stream's records."""
         ...
 
     def retrieval(self, jpype: Any, settings: KclSettings, gaps: Gaps) -> Retrieval:
@@ -185,3 +193,20 @@ def follow_kinesis(arn: str) -> KinesisSource:
     if ":consumer/" in arn:
         raise ConfigError(f"{arn!r} is the ARN of a consumer, not of a stream", remedy="CDC_KINESIS_RETRIEVAL=fan_out")
     return KinesisSource(describe_kinesis(arn))
+
+
+def follows_by_name(jpype: Any, source: Source, retrieval: Retrieval) -> Callable[[str], bool]:
+    """Does the source follow the stream that the KCL calls by a name? A name of another kind of stream is followed by
+    nobody here."""
+    known: dict[str, bool] = {}
+
+    def follows(name: str) -> bool:
+        if name not in known:
+            try:
+                arn = retrieval.arn(name)
+            except jpype.JException:
+                arn = None
+            known[name] = arn is not None and source.follows(arn)
+        return known[name]
+
+    return follows

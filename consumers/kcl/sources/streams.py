@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cdc.aws_errors import code_of
 from cdc.errors import ConfigError
 from cdc.records.change import StreamView
 from cdc.records.stream import Stream
+from consumers.kcl.sources.refusals import refusal
 
 __all__ = [
     "TableFacts",
     "client_of",
     "describe_stream",
     "describe_table",
+    "is_beginning_trimmed",
     "shards_of_stream",
     "streams_of_table",
     "watching",
@@ -35,7 +38,7 @@ def client_of(service: Literal["dynamodb", "dynamodbstreams", "kinesis"]) -> Any
 
 @dataclass(frozen=True, slots=True)
 class TableFacts:
-    """What is needed of a table: its key attributes, and its streams."""
+    """Facts of a table: its key attributes, and its streams."""
 
     name: str
     keys: tuple[str, ...]
@@ -47,7 +50,8 @@ def describe_table(table: str) -> TableFacts:
     """Look the table and its streams up.
 
     Raises:
-        ConfigError: there is no such table, it has no stream, AWS can't be asked.
+        ConfigError: there is no such table, it has no stream, or AWS refuses to be asked.
+        ConsumerFailed: AWS is out of reach.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -60,14 +64,16 @@ def describe_table(table: str) -> TableFacts:
             raise ConfigError(
                 f"there is no table {table!r} in this account and region", remedy="Check --table and AWS_REGION."
             ) from error
-        raise ConfigError(
+        raise refusal(
             f"the table {table!r} can't be looked up: {error}",
-            remedy="Allow dynamodb:DescribeTable, dynamodb:ListStreams and dynamodb:DescribeStream.",
+            error,
+            "Allow dynamodb:DescribeTable, dynamodb:ListStreams and dynamodb:DescribeStream.",
         ) from error
     except BotoCoreError as error:
-        raise ConfigError(
+        raise refusal(
             f"AWS can't be asked for the table {table!r}: {error}",
-            remedy="Check AWS_REGION, AWS_ENDPOINT_URL and the credentials.",
+            error,
+            "Check AWS_REGION, AWS_ENDPOINT_URL and the credentials.",
         ) from error
     specification = description.get("StreamSpecification", {})
     if not streams:
@@ -101,7 +107,8 @@ def describe_stream(arn: str) -> TableFacts:
     """Look one stream up, and its table: the facts name that stream alone.
 
     Raises:
-        ConfigError: the ARN is none, there is no such stream (any more), AWS can't be asked.
+        ConfigError: the ARN is none, there is no such stream (any more), or AWS refuses to be asked.
+        ConsumerFailed: AWS is out of reach.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -115,13 +122,14 @@ def describe_stream(arn: str) -> TableFacts:
                 f"there is no stream {arn}",
                 remedy=f"Check --stream-arn and AWS_REGION, or follow the table: --table {stream.table}.",
             ) from error
-        raise ConfigError(
-            f"the stream {arn} can't be looked up: {error}", remedy="Allow dynamodb:DescribeStream on it."
+        raise refusal(
+            f"the stream {arn} can't be looked up: {error}", error, "Allow dynamodb:DescribeStream on it."
         ) from error
     except BotoCoreError as error:
-        raise ConfigError(
+        raise refusal(
             f"AWS can't be asked for the stream {arn}: {error}",
-            remedy="Check AWS_REGION, AWS_ENDPOINT_URL and the credentials.",
+            error,
+            "Check AWS_REGION, AWS_ENDPOINT_URL and the credentials.",
         ) from error
     return TableFacts(
         name=stream.table,
@@ -131,32 +139,61 @@ def describe_stream(arn: str) -> TableFacts:
     )
 
 
-def shards_of_stream(arn: str) -> tuple[str, ...] | None:
-    """The ids of the stream's shards, open and closed; None if the stream is gone.
+def shards_of_stream(arn: str) -> Mapping[str, str] | None:
+    """The ids of the stream's shards, open and closed, each with its first sequence number; None if the stream is gone.
 
     Raises:
-        ConfigError: AWS can't be asked.
+        ConfigError: AWS refuses to be asked.
+        ConsumerFailed: AWS is out of reach.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
     client = client_of("dynamodbstreams")
-    found: list[str] = []
+    found: dict[str, str] = {}
     start: dict[str, str] = {}
     while True:
         try:
             page = client.describe_stream(StreamArn=arn, **start)["StreamDescription"]
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code", "") == "ResourceNotFoundException":
+            if code_of(error) == "ResourceNotFoundException":
                 return None
-            raise ConfigError(
-                f"the shards of {arn} can't be listed: {error}", remedy="Allow dynamodb:DescribeStream on it."
+            raise refusal(
+                f"the shards of {arn} can't be listed: {error}", error, "Allow dynamodb:DescribeStream on it."
             ) from error
         except BotoCoreError as error:
-            raise ConfigError(f"AWS can't be asked for the shards of {arn}: {error}") from error
-        found += [shard["ShardId"] for shard in page["Shards"]]
+            raise refusal(
+                f"AWS can't be asked for the shards of {arn}: {error}", error, "Check that DynamoDB answers."
+            ) from error
+        for shard in page["Shards"]:
+            found[shard["ShardId"]] = shard["SequenceNumberRange"].get("StartingSequenceNumber", "")
         if "LastEvaluatedShardId" not in page:
-            return tuple(found)
+            return found
         start = {"ExclusiveStartShardId": page["LastEvaluatedShardId"]}
+
+
+def is_beginning_trimmed(arn: str, shard: str) -> bool:
+    """Does the stream no longer keep the shard's first records? False if the shard is gone.
+
+    Raises:
+        ConfigError: AWS refuses to be asked.
+        ConsumerFailed: AWS is out of reach.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    first = (shards_of_stream(arn) or {}).get(shard, "")
+    if not first:
+        return False
+    try:
+        client_of("dynamodbstreams").get_shard_iterator(
+            StreamArn=arn, ShardId=shard, ShardIteratorType="AT_SEQUENCE_NUMBER", SequenceNumber=first
+        )
+    except (ClientError, BotoCoreError) as error:
+        if code_of(error) == "TrimmedDataAccessException":
+            return True
+        raise refusal(
+            f"{shard} of {arn} can't be read: {error}", error, "Allow dynamodb:GetShardIterator on it."
+        ) from error
+    return False
 
 
 def watching(table: str, first: Sequence[Stream]) -> Callable[[], Sequence[Stream]]:
