@@ -35,7 +35,9 @@ Body = dict[str, Any]
 def sink_of(
     client: OpenSearch, index: str, body: Body | None = None, extra: str = "", **options: Any
 ) -> OpenSearchSink:
-    text = orjson.dumps({"table": "shop", "documents": [{"index": index, "body": body or {}}]}).decode()
+    text = orjson.dumps(
+        {"table": "shop", "documents": [{"index": index, "body": body or {}, "on_unfit": "dead_letter"}]}
+    ).decode()
     compiled = compile_mapping(parse_mapping(text, source="shop.yml"), "shop", ["pk"])
     targets = Targets()
     prepare(client, compiled, put("a").stream, targets)
