@@ -221,7 +221,7 @@ def test_a_bodys_settings_replace_ours_however_they_are_written(opensearch: Open
 
 def test_a_change_rejected_by_two_indices_names_both(opensearch: OpenSearch, index: str) -> None:
     strict = {"mappings": {"dynamic": "strict", "properties": {"pk": {"type": "keyword"}}}}
-    documents = [{"index": f"{index}-{name}", "body": strict} for name in "ab"]
+    documents = [{"index": f"{index}-{name}", "body": strict, "on_unfit": "dead_letter"} for name in "ab"]
     text = orjson.dumps({"table": "shop", "documents": documents}).decode()
     compiled = compile_mapping(parse_mapping(text, source="shop.yml"), "shop", ["pk"])
     targets = Targets()
