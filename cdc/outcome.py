@@ -70,7 +70,8 @@ class Deferred:
 class Rejected:
     """Never will succeed.
 
-    `detail` may quote values and goes into the dead letter only. `kept` is true once the dead letter is stored: only
+    `detail` may quote values and goes into the dead letter only; `problem` names the field and the types that do not fit,
+    where the answer tells them, and quotes none. `kept` is true once the dead letter is stored: only
     then is the change settled. `document` is the index and id it was meant for, `mapping` the mapping file that asked
     for it.
     """
@@ -79,6 +80,7 @@ class Rejected:
     detail: str = ""
     document: str = ""
     mapping: str = ""
+    problem: str = ""
     kept: bool = False
     others: tuple[Rejected, ...] = ()
     """Further documents that the same change was rejected for; each has a dead letter of its own."""
