@@ -5,7 +5,7 @@ STAMP := .venv/installed
 CAN_COMPILE = command -v cc >/dev/null && test -f "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
 COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:.
 
-.PHONY: help demo test unit test-docker simulate chaos soak failover lint format lock docs lambda bench bench-quick bench-cold test-compiled clean
+.PHONY: help demo test unit any-item test-docker simulate chaos soak failover lint format lock docs lambda bench bench-quick bench-cold test-compiled clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -23,6 +23,9 @@ simulate: $(STAMP) ## the whole product on simulated servers, with faults drawn 
 
 chaos: $(STAMP) ## kill, freeze and cut off consumers and servers under load, and judge (ROUNDS=20 SEED=the date)
 	@$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+any-item: $(STAMP) ## any item gets its document on the real OpenSearch: many more examples than in a test run (ITEMS=10000)
+	@ITEMS=$(or $(ITEMS),10000) AWS=engine $(BIN)/python -m pytest -q tests/integration/test_any_item.py
 
 test-docker: $(STAMP) ## the image and docker-compose.yml, from build to verdict; skipped, loudly, without an engine
 	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; \

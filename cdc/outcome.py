@@ -70,7 +70,7 @@ class Deferred:
 class Rejected:
     """Never will succeed.
 
-    `detail` may quote values and goes into the dead letter only; `problem` quotes none: it names the field and the types
+    `detail` may quote values and goes into the dead letter only; `problem` quotes none: it names field and types
     that do not fit, where the answer tells them. `kept` is true once the dead letter is stored: only then is the change
     settled. `document` is the index and id it was meant for, `mapping` the mapping file that asked for it.
     """

@@ -13,6 +13,7 @@ import typer
 from cdc._version import __version__
 from cdc.errors import CdcError, ConfigError, SinkMisconfigured
 from consumers.cli.archive import archive_app
+from consumers.cli.aside import show_aside
 from consumers.cli.dead_letters import dead_letters_app
 from consumers.cli.leases import leases_app
 from consumers.cli.mappings import mappings_app
@@ -25,6 +26,7 @@ from consumers.settings import load_settings
 __all__ = ["main"]
 
 app = typer.Typer(help="Keep OpenSearch and S3 equal to DynamoDB tables.", pretty_exceptions_enable=False)
+mappings_app.command("aside", epilog="Example: cdc mappings aside --index orders")(show_aside)
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")

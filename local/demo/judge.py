@@ -156,14 +156,22 @@ def _indexed(url: str) -> dict[str, Any]:
 
 
 def read_index(url: str, index: str) -> dict[str, Any]:
-    """Every document by its id, its numbers with all their digits."""
+    """Every document by its id, its numbers with all their digits, and with what was set aside in its place."""
     found: dict[str, Any] = {}
     _ask(f"{url}/{index}/_refresh", {})
     page = _ask(f"{url}/{index}/_search?scroll=1m", {"size": 1000})
     while page["hits"]["hits"]:
-        found.update((hit["_id"], hit["_source"]) for hit in page["hits"]["hits"])
+        found.update((hit["_id"], _whole(hit["_source"])) for hit in page["hits"]["hits"])
         page = _ask(f"{url}/_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
     return found
+
+
+def _whole(source: dict[str, Any]) -> dict[str, Any]:
+    aside = source.pop("_cdc_aside", {})
+    names = source.pop("_cdc_aside_names", [])
+    if list(aside) != names or source.keys() & aside.keys():
+        raise AssertionError(f"what is set aside is not what is named: {names}")
+    return {**source, **aside}
 
 
 def _ask(url: str, body: dict[str, Any]) -> Any:

@@ -212,4 +212,14 @@ def _profile(chance: random.Random, customer: str) -> dict[str, Any]:
         "tags": set(chance.sample(["vip", "blue", "gift", "später"], 2)),
         "sizes": {Decimal(10), Decimal(9), Decimal("1.5")},
         "prints": {b"\x00", b"\xff\xfe"},
+        **_odd(chance),
+    }
+
+
+def _odd(chance: random.Random) -> dict[str, Any]:
+    """What no index takes as it comes, or only if it was the first: a map here and a text there, names of OpenSearch."""
+    return {
+        "preferences": chance.choice(["none", {}, {"news": True}, {"news": "weekly"}, ["news", 7], True]),
+        "logins": {f"device-{chance.randrange(400)}": chance.choice([1, "never"])},
+        **({"_version": chance.randrange(9)} if chance.random() < 0.5 else {}),
     }

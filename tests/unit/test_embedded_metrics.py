@@ -19,6 +19,7 @@ from cdc.observer import (
     LeftForLater,
     RecordsSettled,
     Retried,
+    SetAside,
     VersionsTied,
     WriteTimed,
     Wrote,
@@ -52,6 +53,8 @@ def tell(metrics: EmbeddedMetrics) -> None:
     metrics(Retried("opensearch", "http_429"))
     metrics(DeadLettered("opensearch", "mapper_parsing_exception"))
     metrics(VersionsTied("orders"))
+    metrics(SetAside("orders", "data"))
+    metrics(SetAside("orders", "data"))
     metrics(WriteTimed("archive", 0.001))
     metrics(Wrote("archive", Counter(applied=5)))
     metrics(ArchivedObject(1000))
@@ -80,7 +83,9 @@ def test_a_line_for_the_table_and_one_for_each_sink_end_an_invocation() -> None:
         "ArchiveObjects": 1,
         "ArchiveBytes": 1000,
         "VersionTies": 1,
+        "SetAside": 2,
     }
+    assert table["SetAsideNames"] == {"orders": {"data": 2}}
     assert {name: index[name] for name in SINK_METRICS if name in index} == {
         "Applied": 2,
         "Superseded": 1,
@@ -115,7 +120,11 @@ def test_each_line_is_as_the_specification_wants_it() -> None:
             assert metric["Unit"] in {"Count", "Bytes", "Milliseconds"}
             values = line[metric["Name"]]
             assert all(isinstance(one, int | float) for one in (values if isinstance(values, list) else [values]))
-        assert set(line) == {"_aws", *dimensions, *(metric["Name"] for metric in directive["Metrics"])}
+        assert set(line) - {"SetAsideNames"} == {
+            "_aws",
+            *dimensions,
+            *(metric["Name"] for metric in directive["Metrics"]),
+        }
 
 
 def test_times_that_came_several_times_are_all_told_up_to_what_a_line_may_hold() -> None:

@@ -21,7 +21,7 @@ from cdc.errors import SinkUnavailable
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import Mappings
-from cdc.observer import LeftForLater, VersionsTied
+from cdc.observer import LeftForLater, SetAside, VersionsTied
 from cdc.records.change import Change
 from cdc.records.decoding import read_adapter
 from cdc.records.stream import Stream
@@ -325,6 +325,7 @@ def test_the_documentation_names_every_metric_with_its_labels_and_no_other() -> 
     world.clock.sleep(60)
     world.process()  # a flush
     world.metrics(VersionsTied("orders"))
+    world.metrics(SetAside("orders", "data"))
     world.metrics(LeftForLater("functions", 1))
     in_code: dict[str, tuple[str, ...]] = {}
     for family in world.metrics.registry.collect():

@@ -23,6 +23,7 @@ from opensearchpy.exceptions import (
 from cdc import Applied, Deadline, Deferred, Outcome, Rejected
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
+from cdc.sinks.opensearch.bodies import index_body
 from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.sinks.opensearch.targets import Targets
@@ -119,6 +120,7 @@ def test_an_observer_sees_each_write_with_what_was_there_before() -> None:
 
 def test_a_checker_sees_numbers_exactly() -> None:
     server = SimulatedOpenSearch(SimulatedClock())
+    server.indices.create(index="i", body=index_body({}))
     line = put("a", 5).splitlines()[0]
     server.bulk(body=line + b'\n{"big": 12345678901234567890123456789012345678, "tiny": -1E-130, "list": [0.10]}\n')
     assert server.documents("i") == {

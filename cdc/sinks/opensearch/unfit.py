@@ -16,7 +16,7 @@ from cdc.mappings.model import ASIDE_FIELD, ASIDE_NAMES_FIELD
 from cdc.mappings.writes import Put
 from cdc.sinks.opensearch.refusals import refusal_of
 
-__all__ = ["Attempt", "fields_at", "fits"]
+__all__ = ["Attempt", "fields_at", "fits", "mapped_field"]
 
 _read = json.JSONDecoder(parse_float=orjson.Fragment, parse_int=orjson.Fragment).decode
 """Reads JSON with every number as the text that it was."""
@@ -130,17 +130,18 @@ def fits(properties: Properties, name: str, value: Any) -> bool:
     """Does the index know the field and all within it, as what it is: a map, or a plain value?"""
     if value is None or value == []:
         return True
-    mapped = _mapped(properties, name)
+    mapped = mapped_field(properties, name)
     return mapped is not None and _takes(mapped, value)
 
 
-def _mapped(properties: Properties, name: str) -> Mapping[str, Any] | None:
+def mapped_field(properties: Properties, name: str) -> Mapping[str, Any] | None:
+    """The field at a dotted name, as the properties of an index mapping have it."""
     if name in properties:
         found: Mapping[str, Any] = properties[name]
         return found
     first, dot, rest = name.partition(".")
     inner = properties.get(first) if dot else None
-    return None if inner is None else _mapped(inner.get("properties", {}), rest)
+    return None if inner is None else mapped_field(inner.get("properties", {}), rest)
 
 
 def _takes(mapped: Mapping[str, Any], value: Any) -> bool:
