@@ -70,15 +70,16 @@ class Deferred:
 class Rejected:
     """Never will succeed.
 
-    `detail` may quote values and goes into the dead letter only. `kept` is true once the dead letter is stored: only
-    then is the change settled. `document` is the index and id it was meant for, `mapping` the mapping file that asked
-    for it.
+    `detail` may quote values and goes into the dead letter only; `problem` quotes none: it names field and types
+    that do not fit, where the answer tells them. `kept` is true once the dead letter is stored: only then is the change
+    settled. `document` is the index and id it was meant for, `mapping` the mapping file that asked for it.
     """
 
     cause: Cause
     detail: str = ""
     document: str = ""
     mapping: str = ""
+    problem: str = ""
     kept: bool = False
     others: tuple[Rejected, ...] = ()
     """Further documents that the same change was rejected for; each has a dead letter of its own."""

@@ -48,7 +48,7 @@ class Deployment:
     s3: Any = None
 
     def __post_init__(self) -> None:
-        self.server = self.server or SimulatedOpenSearch(self.clock, rejects=_refused)
+        self.server = self.server or SimulatedOpenSearch(self.clock, rejects=refuses_poison)
         self.s3 = self.s3 or SimulatedS3(self.clock)
         self.letters = S3DeadLetters(self.s3, "letters", at_once=1)
         settings = load_settings(
@@ -93,8 +93,9 @@ class Deployment:
         return list(self.letters.keys())
 
 
-def _refused(source: Mapping[str, Any]) -> str | None:
-    return "mapper_parsing_exception" if POISON in source else None
+def refuses_poison(source: Mapping[str, Any]) -> str | None:
+    # in whatever field it stands: what is set aside is refused too
+    return "mapper_parsing_exception" if POISON in repr(source) else None
 
 
 def records(count: int, *poison: int) -> list[dict[str, Any]]:

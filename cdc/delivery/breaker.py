@@ -75,15 +75,20 @@ class Breaker(SinkWrapper):
         return outcome
 
     def _held(self, run: _Run, rejected: Rejected) -> Deferred:
+        index = rejected.document.partition("/")[0]
+        facts = [f"{len(run.items)} items in a row", index and f"index {index}", rejected.problem]
+        shown = f"`cdc dead-letters list --document {index}`" if index else "`cdc dead-letters list`"
+        summary = f"rejected in masses, {', '.join(filter(None, facts))}; {shown} has those that came first"
         if not run.said:
             run.said = True
             log.error(
-                "%s rejects one change after the other: %s. The shard is held until that is mended; on_mass_reject "
-                "dead_letter would keep them all as dead letters",
+                "%s: %s: %s. The shard is held until that is mended; on_mass_reject dead_letter would keep them all as "
+                "dead letters",
                 self.name,
+                summary,
                 rejected.cause,
             )
-        return Deferred(rejected.cause.under(CauseKind.REJECTED_IN_MASSES, "rejected in masses"), _WAIT_SECONDS)
+        return Deferred(rejected.cause.under(CauseKind.REJECTED_IN_MASSES, summary), _WAIT_SECONDS)
 
 
 def _word(rejected: Rejected) -> str:

@@ -21,7 +21,7 @@ from cdc.sinks.functions import FunctionSink
 from cdc.sinks.opensearch.client import timeout_of, within
 from cdc.slowest import Slowest
 from cdc.testing import ScriptedSink, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change
-from tests.invoking import POISON, Deployment, event_of, records
+from tests.invoking import Deployment, event_of, records, refuses_poison
 
 AWS_SECONDS = 8.0
 """The default of CDC_AWS_TIMEOUT_SECONDS, which bounds every request to S3."""
@@ -73,7 +73,7 @@ def no_answer_of_s3(_seconds: float) -> Exception:
 def slow(search: Iterable[float] = (0.0,), s3: Iterable[float] = (0.0,), **facts: Any) -> Deployment:
     """A function whose servers answer with these delays, one after the other and over again."""
     clock = SimulatedClock()
-    server = SimulatedOpenSearch(clock, rejects=lambda source: "mapper_parsing_exception" if POISON in source else None)
+    server = SimulatedOpenSearch(clock, rejects=refuses_poison)
     search_delays, s3_delays = itertools.cycle(search), itertools.cycle(s3)
     return Deployment(
         clock=clock,

@@ -72,6 +72,20 @@ def test_a_held_shard_goes_on_once_the_cause_is_mended(caplog: pytest.LogCapture
     assert sum("on_mass_reject" in record.message for record in caplog.records) == 1
 
 
+def test_what_is_held_says_index_field_types_how_many_and_what_shows_one(caplog: pytest.LogCaptureFixture) -> None:
+    refused = Rejected(
+        Cause("OpenSearch: 400 mapper_parsing_exception"),
+        document="orders/k1",
+        problem="field total: the item's value is no long",
+    )
+    (outcome,) = Breaker(scripted(lambda _: refused), in_a_row=1).write(changes(1), Deadline.after(1))
+    assert isinstance(outcome, Deferred)
+    for told in (outcome.cause.text, caplog.text):
+        assert "1 items in a row, index orders, field total: the item's value is no long" in told
+        assert "`cdc dead-letters list --document orders`" in told
+        assert "400 mapper_parsing_exception" in told
+
+
 def test_one_bad_item_is_no_mass_however_often_it_is_written_or_tried() -> None:
     breaker = Breaker(scripted(lambda _: REFUSED))
     hot = [change({"pk": "k1"}, None, {"n": n}, sequence=n + 1) for n in range(30)]

@@ -13,6 +13,7 @@ from cdc.causes import Cause, CauseKind
 from cdc.mappings.writes import Put, Write
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Superseded
 from cdc.sinks.opensearch.answers import Whose, meaning_of
+from cdc.sinks.opensearch.refusals import refusal_of
 
 __all__ = ["Doubtful", "action_bytes", "chunks", "none_spoils", "request_failure", "verdict"]
 
@@ -84,7 +85,8 @@ def verdict(item: Mapping[str, Any], alias: str | None = None) -> Outcome:
     cause = Cause(f"OpenSearch: {status} {kind:.100}", meaning.kind, _code(status, kind))
     match meaning.whose:
         case Whose.DOCUMENT | Whose.REQUEST:
-            return Rejected(cause, orjson.dumps(error).decode())
+            detail = orjson.dumps(error).decode()
+            return Rejected(cause, detail, problem=str(refusal_of(detail)))
         case Whose.UNKNOWN:
             return Doubtful(cause, 1.0, orjson.dumps(error).decode())
         case Whose.INDEX | Whose.TIME:
