@@ -25,7 +25,7 @@ chaos: $(STAMP) ## kill, freeze and cut off consumers and servers under load, an
 	@$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 any-item: $(STAMP) ## any item gets its document on the real OpenSearch: many more examples than in a test run (ITEMS=10000)
-	@ITEMS=$(or $(ITEMS),10000) AWS=engine $(BIN)/python -m pytest -q tests/integration/test_any_item.py
+	@ITEMS=$(or $(ITEMS),10000) AWS=engine $(BIN)/python -m pytest -q -o timeout=7200 tests/integration/test_any_item.py
 
 test-docker: $(STAMP) ## the image and docker-compose.yml, from build to verdict; skipped, loudly, without an engine
 	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; \

@@ -39,7 +39,7 @@ class Context:
 class Deployment:
     """A function and its servers; an empty name of a bucket takes the archive or the dead letters away."""
 
-    mapping: str = "table: shop\ndocuments: [{index: orders}]"
+    mapping: str = "table: shop\ndocuments: [{index: orders, on_unfit: dead_letter}]"
     environment: Mapping[str, str] = field(default_factory=dict)
     observer: Observer = UNOBSERVED
     spans: Spans = UNTRACED

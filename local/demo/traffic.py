@@ -217,7 +217,7 @@ def _profile(chance: random.Random, customer: str) -> dict[str, Any]:
 
 
 def _odd(chance: random.Random) -> dict[str, Any]:
-    """What no index takes as it comes, or only if it was the first: a map here, a text there; its own names."""
+    """Attributes that an index takes only if they come first: a map here and a text there, names of its own."""
     return {
         "preferences": chance.choice(["none", {}, {"news": True}, {"news": "weekly"}, ["news", 7], True]),
         "logins": {f"device-{chance.randrange(400)}": chance.choice([1, "never"])},

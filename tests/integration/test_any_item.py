@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from urllib.request import urlopen
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -31,6 +33,7 @@ from local.servers import Servers
 
 ITEMS = int(os.environ.get("ITEMS", "400"))
 _IN_A_BATCH = 20
+_BATCHES_OF_AN_INDEX = 25
 
 _exact = json.JSONDecoder(parse_float=Decimal).decode
 
@@ -83,28 +86,43 @@ EXTREMES: list[dict[str, Any]] = [
 ]
 
 
+@dataclass
+class Target:
+    """A sink on an index with the default body; on another one after some batches, since a full one learns nothing."""
+
+    client: OpenSearch
+    batches: int = 0
+    index: str = ""
+    versions: Iterator[int] = field(default_factory=lambda: iter(range(1, 10**9)))
+
+    def sink(self) -> OpenSearchSink:
+        if self.batches % _BATCHES_OF_AN_INDEX == 0:
+            self.index = f"any-item-{uuid4().hex[:12]}"
+            text = f"table: any\ndocuments: [{{index: {self.index}, body: {{settings: {{number_of_replicas: 0}}}}}}]"
+            self.compiled = compile_mapping(parse_mapping(text, source="any.yml"), "any", ["pk"])
+            self.targets = Targets()
+            prepare(self.client, self.compiled, change({"pk": "a"}).stream, self.targets)
+        self.batches += 1
+        return OpenSearchSink(self.client, lambda _table: self.compiled, self.targets)
+
+
 @pytest.fixture(scope="module")
-def target(request: pytest.FixtureRequest) -> tuple[OpenSearchSink, str]:
-    """A sink on a new index with the default body, as the items of all examples meet it."""
+def target(request: pytest.FixtureRequest) -> Target:
+    """OpenSearch, and an index that the items of many examples meet."""
     servers: Servers = request.getfixturevalue("servers")
-    client = opensearch_client(OpenSearchOptions(endpoint=servers.environment()["CDC_OPENSEARCH_ENDPOINT"]))
-    text = "table: any\ndocuments: [{index: any-item, body: {settings: {number_of_replicas: 0}}}]"
-    compiled, targets = compile_mapping(parse_mapping(text, source="any.yml"), "any", ["pk"]), Targets()
-    prepare(client, compiled, change({"pk": "a"}).stream, targets)
-    return OpenSearchSink(client, lambda _table: compiled, targets), "any-item"
+    endpoint = servers.environment()["CDC_OPENSEARCH_ENDPOINT"]
+    return Target(opensearch_client(OpenSearchOptions(endpoint=endpoint)))
 
 
-numbered = iter(range(1, 10**9))
-
-
-def judge(target: tuple[OpenSearchSink, str], batch: Sequence[dict[str, Any]]) -> None:
-    sink, index = target
+def judge(target: Target, batch: Sequence[dict[str, Any]]) -> None:
+    sink = target.sink()
     changes = [
-        change({"pk": f"k{number}"}, None, item, sequence=next(numbered) * 10**20) for number, item in enumerate(batch)
+        change({"pk": f"k{number}"}, None, item, sequence=next(target.versions) * 10**20)
+        for number, item in enumerate(batch)
     ]
     assert sink.write(changes, Deadline.after(60)) == [Applied()] * len(changes)
     for one in changes:
-        judge_document(sink.client, index, sink, one)
+        judge_document(target.client, target.index, sink, one)
 
 
 def judge_document(client: OpenSearch, index: str, sink: OpenSearchSink, one: Change) -> None:
@@ -127,7 +145,7 @@ def document(client: OpenSearch, index: str, identifier: str) -> Any:
 
 
 @pytest.mark.parametrize("item", EXTREMES, ids=lambda item: str(item)[:24])
-def test_an_extreme_item_gets_its_document(target: tuple[OpenSearchSink, str], item: dict[str, Any]) -> None:
+def test_an_extreme_item_gets_its_document(target: Target, item: dict[str, Any]) -> None:
     judge(target, [item])
 
 
@@ -139,7 +157,5 @@ def test_an_extreme_item_gets_its_document(target: tuple[OpenSearchSink, str], i
 )
 @given(batch=st.lists(items, min_size=_IN_A_BATCH, max_size=_IN_A_BATCH))
 @example(batch=[{"a": True}, {"a": "yes"}, {"a": 1}, {"a": {"b": 1}}, {"a": [1, "x"]}, {"a": {}}, {"a.b": "x"}])
-def test_any_item_gets_its_document_at_its_version(
-    target: tuple[OpenSearchSink, str], batch: list[dict[str, Any]]
-) -> None:
+def test_any_item_gets_its_document_at_its_version(target: Target, batch: list[dict[str, Any]]) -> None:
     judge(target, batch)

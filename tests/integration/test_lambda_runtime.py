@@ -44,6 +44,7 @@ MAPPING = """
 table: "*"
 documents:
   - index: "{table}"
+    on_unfit: dead_letter
     body: {mappings: {properties: {n: {type: long}}}}
 """
 

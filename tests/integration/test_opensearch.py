@@ -35,7 +35,9 @@ Body = dict[str, Any]
 def sink_of(
     client: OpenSearch, index: str, body: Body | None = None, extra: str = "", **options: Any
 ) -> OpenSearchSink:
-    text = orjson.dumps({"table": "shop", "documents": [{"index": index, "body": body or {}}]}).decode()
+    text = orjson.dumps(
+        {"table": "shop", "documents": [{"index": index, "body": body or {}, "on_unfit": "dead_letter"}]}
+    ).decode()
     compiled = compile_mapping(parse_mapping(text, source="shop.yml"), "shop", ["pk"])
     targets = Targets()
     prepare(client, compiled, put("a").stream, targets)
@@ -219,7 +221,7 @@ def test_a_bodys_settings_replace_ours_however_they_are_written(opensearch: Open
 
 def test_a_change_rejected_by_two_indices_names_both(opensearch: OpenSearch, index: str) -> None:
     strict = {"mappings": {"dynamic": "strict", "properties": {"pk": {"type": "keyword"}}}}
-    documents = [{"index": f"{index}-{name}", "body": strict} for name in "ab"]
+    documents = [{"index": f"{index}-{name}", "body": strict, "on_unfit": "dead_letter"} for name in "ab"]
     text = orjson.dumps({"table": "shop", "documents": documents}).decode()
     compiled = compile_mapping(parse_mapping(text, source="shop.yml"), "shop", ["pk"])
     targets = Targets()

@@ -59,7 +59,9 @@ class Deployment:
     def map_number(self, kind: str) -> None:
         """Make the index anew, with the attribute `n` as this type."""
         body = f"{{mappings: {{properties: {{n: {{type: {kind}}}}}}}}}"
-        self.mapping.write_text(f"table: {self.table}\ndocuments: [{{index: {self.index}, body: {body}}}]")
+        self.mapping.write_text(
+            f"table: {self.table}\ndocuments: [{{index: {self.index}, on_unfit: dead_letter, body: {body}}}]"
+        )
         self.opensearch.indices.delete(index=f"{self.index}-v1", params={"ignore_unavailable": "true"})
         self.restart()
 
