@@ -6,7 +6,7 @@ An item has one owner in an index: the first document of the mapping, in its ord
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -98,9 +98,9 @@ class _Owner:
             raise Reject(f"the document has a field {reserved[0]}, which is reserved")
         return tuple(name for name in document if name in _NO_FIELDS)
 
-    def _keys(self, change: Change) -> tuple[str, ...]:
+    def _keys(self, change: Change) -> Collection[str]:
         if not self.rename:
-            return tuple(change.raw_keys)
+            return change.raw_keys
         names = {path[0]: name for path, name in self.rename if len(path) == 1}
         return tuple(names.get(name, name) for name in change.raw_keys)
 

@@ -14,7 +14,7 @@ import msgspec
 from cdc.errors import ConfigError, MalformedRecord
 from cdc.mappings.body import doubts_of
 from cdc.mappings.compiled import compile_mapping
-from cdc.mappings.fields import refused_name
+from cdc.mappings.fields import fields_with_refused_names, refused_name
 from cdc.mappings.files import MappingFile, load_mappings, read_mappings
 from cdc.mappings.text import Fault
 from cdc.mappings.writes import Put
@@ -96,12 +96,19 @@ def documents_of_item(mapping_file: Path, item_file: Path, keys: tuple[str, ...]
             raise ConfigError(f"{item_file}: {write.cause}", remedy=write.detail)
         if isinstance(write, Put):
             source = loads(write.source, parse_float=Decimal)
-            if (name := refused_name(source)) is not None:
+            if not write.may_set_aside and (name := refused_name(source)) is not None:
                 raise ConfigError(
                     f"{item_file}: OpenSearch takes no field named {name!r}", remedy="Rename it: fields: rename."
                 )
+            aside = {*write.unfit, *fields_with_refused_names(source)}
             documents.append(
-                {"index": write.index, "id": write.id, "routing": write.routing, "source": write.source.decode()}
+                {
+                    "index": write.index,
+                    "id": write.id,
+                    "routing": write.routing,
+                    "source": write.source.decode(),
+                    "set_aside": [name for name in source if name in aside],
+                }
             )
     return documents
 

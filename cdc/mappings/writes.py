@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 __all__ = ["Delete", "Put", "Write"]
@@ -19,7 +21,7 @@ class Put(msgspec.Struct, frozen=True):
     routing: str | None
     version: int
     source: bytes
-    keys: tuple[str, ...] = ()
+    keys: Collection[str] = ()
     unfit: tuple[str, ...] = ()
     may_set_aside: bool = False
 

@@ -92,6 +92,8 @@ def try_mapping(
             + (f"  routing={document['routing']}" if document["routing"] else "")
         )
         print(document["source"])
+        for name in document["set_aside"]:
+            print(f"set aside: {name!r}, since OpenSearch takes no such name; fields: rename gives it another")
 
 
 @mappings_app.command(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
 from cdc import Applied, Change, Deadline, Deferred
+from cdc.errors import ConfigError
+from cdc.mappings.preview import documents_of_item
 from cdc.mappings.writes import Put
 from cdc.observer import Event, SetAside
 from cdc.sinks.opensearch.targets import Targets
@@ -193,3 +196,14 @@ class Counting:
         if name == "get_mapping" and self.mapping_fails:
             raise ConnectionTimeout("TIMEOUT", "x", Exception())
         return getattr(self.server if name == "bulk" else self.server.indices, name)
+
+
+def test_trying_a_mapping_on_an_item_tells_which_names_will_be_set_aside(tmp_path: Path) -> None:
+    mapping, item_file = tmp_path / "shop.yml", tmp_path / "item.json"
+    item_file.write_text(json.dumps({"pk": "a", "_version": 3, "ok": {"x..y": 1}, "n": 1}))
+    mapping.write_text("table: shop\ndocuments: [{index: orders}]")
+    (document,) = documents_of_item(mapping, item_file, ("pk",))
+    assert document["set_aside"] == ["_version", "ok"]
+    mapping.write_text("table: shop\ndocuments: [{index: orders, on_unfit: dead_letter}]")
+    with pytest.raises(ConfigError, match="OpenSearch takes no field named '_version'"):
+        documents_of_item(mapping, item_file, ("pk",))
