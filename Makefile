@@ -67,7 +67,7 @@ test-compiled: $(STAMP) ## the tests of what is compiled, on the compiled module
 		tests/unit/test_sources.py tests/unit/test_mapping.py tests/unit/test_delivery.py tests/unit/test_compiled.py; \
 	else printf '\n*** NOT TESTED: the compiled modules. There is no C compiler, or Python has no headers. ***\n\n'; fi
 
-build/compiled/.made: $(STAMP) setup.py $(wildcard cdc/*.py cdc/*/*.py consumers/*.py consumers/*/*.py)
+build/compiled/.made: $(STAMP) setup.py $(wildcard cdc/*.py cdc/*/*.py cdc/*/*/*.py consumers/*.py consumers/*/*.py)
 	@$(CAN_COMPILE) || { echo "there is no C compiler, or Python has no headers: make bench PURE=1"; exit 2; }
 	@echo "compiling into build/compiled …"
 	@rm -rf build/compiled

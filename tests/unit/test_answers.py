@@ -12,8 +12,8 @@ from opensearchpy.exceptions import RequestError, TransportError
 
 from cdc import Applied, Deadline, Deferred, Rejected
 from cdc.causes import KINDS, CauseKind, Next
-from cdc.sinks.opensearch.answers import ANSWERS, STATUSES, Whose, meaning_of
-from cdc.sinks.opensearch.bulk import Doubtful, request_failure, verdict
+from cdc.sinks.opensearch.answers import ANSWERS, STATUSES, Doubtful, Whose, meaning_of
+from cdc.sinks.opensearch.bulk import request_failure, verdict
 from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.testing import SimulatedClock, SimulatedOpenSearch, change
 from tests.unit.test_index_sink import sink_of

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cdc.causes import CauseKind
+from cdc.causes import Cause, CauseKind
+from cdc.outcome import Deferred, Rejected
 
-__all__ = ["ANSWERS", "STATUSES", "Meaning", "Whose", "meaning_of"]
+__all__ = ["ANSWERS", "STATUSES", "Doubtful", "Meaning", "Whose", "meaning_of"]
 
 
 class Whose(StrEnum):
@@ -33,6 +34,17 @@ class Meaning:
 
     whose: Whose
     kind: CauseKind
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful(Deferred):
+    """An answer that nobody has told us the meaning of. `detail` is OpenSearch's error; it may quote values."""
+
+    detail: str = ""
+
+    def rejected(self) -> Rejected:
+        """The same as a rejection."""
+        return Rejected(Cause(self.cause.text, CauseKind.UNKNOWN_REFUSED, self.cause.code), self.detail)
 
 
 _DOCUMENT = Meaning(Whose.DOCUMENT, CauseKind.DOCUMENT_REFUSED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -12,10 +11,10 @@ import orjson
 from cdc.causes import Cause, CauseKind
 from cdc.mappings.writes import Put, Write
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Superseded
-from cdc.sinks.opensearch.answers import Whose, meaning_of
+from cdc.sinks.opensearch.answers import Doubtful, Whose, meaning_of
 from cdc.sinks.opensearch.refusals import refusal_of
 
-__all__ = ["Doubtful", "action_bytes", "chunks", "none_spoils", "request_failure", "verdict"]
+__all__ = ["action_bytes", "chunks", "none_spoils", "request_failure", "verdict"]
 
 _WHOLE = "OpenSearch, of a whole request:"
 _ERROR_TYPE = re.compile("[a-z][a-z_]{0,60}")
@@ -48,17 +47,6 @@ def chunks(sizes: Sequence[int], max_bytes: int, max_count: int) -> Iterator[sli
         total += size
     if start < len(sizes):
         yield slice(start, len(sizes))
-
-
-@dataclass(frozen=True, slots=True)
-class Doubtful(Deferred):
-    """An answer that nobody has told us the meaning of. `detail` is OpenSearch's error; it may quote values."""
-
-    detail: str = ""
-
-    def rejected(self) -> Rejected:
-        """The same as a rejection."""
-        return Rejected(Cause(self.cause.text, CauseKind.UNKNOWN_REFUSED, self.cause.code), self.detail)
 
 
 def verdict(item: Mapping[str, Any], alias: str | None = None) -> Outcome:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from cdc.mappings.writes import Write
 from cdc.outcome import Deferred, Outcome
-from cdc.sinks.opensearch.bulk import Doubtful
+from cdc.sinks.opensearch.answers import Doubtful
 
 __all__ = ["Doubts"]
 

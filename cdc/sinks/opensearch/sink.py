@@ -19,7 +19,8 @@ from cdc.mappings.writes import Delete, Put, Write
 from cdc.observer import UNOBSERVED, Observer, VersionsTied
 from cdc.outcome import Applied, Deferred, Outcome, Rejected, Skipped, Superseded, worst
 from cdc.records.change import Change
-from cdc.sinks.opensearch.bulk import Doubtful, action_bytes, chunks, none_spoils, request_failure, verdict
+from cdc.sinks.opensearch.answers import Doubtful
+from cdc.sinks.opensearch.bulk import action_bytes, chunks, none_spoils, request_failure, verdict
 from cdc.sinks.opensearch.client import timeout_of, within
 from cdc.sinks.opensearch.concurrency import InFlight
 from cdc.sinks.opensearch.doubts import Doubts
