@@ -18,15 +18,12 @@ NAMES = [setting["name"] for setting in describe()]
 
 def test_every_name_stands_whole_within_80_columns() -> None:
     everything = dict.fromkeys(NAMES, "x" * 70)
+    titles = [line for line in setting_lines({}, 80) if line and not line.startswith(" ")]
+    printed = sorted(NAMES, key=lambda name: (titles.index(group_of(name)), NAMES.index(name)))
     for environment in ({}, everything):
         lines = setting_lines(environment, 80)
-        assert [line.split()[0] for line in lines if line.startswith("  CDC_")] == sorted(NAMES, key=_as_printed)
+        assert [line.split()[0] for line in lines if line.startswith("  CDC_")] == printed
         assert all(len(line) <= 80 for line in lines)
-
-
-def _as_printed(name: str) -> tuple[int, int]:
-    titles = [line for line in setting_lines({}, 80) if line and not line.startswith(" ")]
-    return titles.index(group_of(name)), NAMES.index(name)
 
 
 def test_a_pipe_gets_every_name_and_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
