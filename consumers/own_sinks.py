@@ -14,7 +14,7 @@ from cdc.errors import ConfigError
 from cdc.sinks import Sink
 from cdc.sinks.functions import FunctionSink
 
-__all__ = ["OwnSink", "load_functions", "load_own", "load_sink"]
+__all__ = ["OwnSink", "checked_sink", "load_functions", "load_own", "load_sink"]
 
 OwnSink = Callable[[], Sink]
 """Gives a pipeline its sink."""
@@ -66,13 +66,21 @@ def load_sink(name: str) -> Sink:
     if found is None:
         raise ConfigError(f"--sink {name}: the module has no {attribute}", remedy="Name the sink as the module does.")
     made: Any = found() if callable(found) and (isinstance(found, type) or not hasattr(found, "write")) else found
-    missing = [method for method in (*_METHODS, "name") if not hasattr(made, method)]
+    return checked_sink(f"--sink {name}", made)
+
+
+def checked_sink(given: str, sink: Any) -> Sink:
+    """The sink, if it is one; `given` is where it comes from.
+
+    Raises:
+        ConfigError: it lacks a part of the protocol.
+    """
+    missing = [part for part in (*_METHODS, "name") if not hasattr(sink, part)]
     if missing:
         raise ConfigError(
-            f"--sink {name}: it is no sink: it lacks {', '.join(missing)}",
-            remedy="docs/write-a-sink.md has the contract.",
+            f"{given}: it is no sink: it lacks {', '.join(missing)}", remedy="docs/write-a-sink.md has the contract."
         )
-    return made  # type: ignore[no-any-return]  # checked above
+    return sink  # type: ignore[no-any-return]  # checked above
 
 
 def _imported(option: str, module: str) -> ModuleType:

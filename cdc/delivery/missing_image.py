@@ -1,4 +1,4 @@
-"""Current(sink): changes whose records carry no new image are completed by the item as it stands now."""
+"""ReadMissingImage(sink): changes whose records carry no new image are completed by the item as it stands now."""
 
 from __future__ import annotations
 

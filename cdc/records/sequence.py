@@ -1,8 +1,8 @@
-"""Sequence numbers: order, document versions, record identity.
+"""Sequence numbers: parsed, and compared as the integers they are.
 
 A sequence number is unique within a shard only, and the counter it begins with starts at 1 with every new stream of a
-table (seen on real streams; AWS's "DynamoDB Streams API Reference" promises a string of 21 to 40 characters). So a
-document's version puts the time of the stream's creation first and the number second.
+table (seen on real streams; AWS's "DynamoDB Streams API Reference" promises a string of 21 to 40 characters).
+`cdc.records.versions` makes the versions of documents of it.
 """
 
 from __future__ import annotations

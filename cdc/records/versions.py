@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdc.errors import MalformedRecord
 
-__all__ = ["minute_at", "version_at", "version_before_stream", "version_in_stream"]
+__all__ = ["minute_at", "version_at", "version_in_stream"]
 
 
 _EPOCH_MINUTE = 26_297_280  # 2020-01-01T00:00Z in minutes since 1970
@@ -45,8 +45,3 @@ def version_at(created_micros: int) -> int:
     """The document version of a change that has no sequence number of the table: by its microsecond since 1970."""
     minute, micros = divmod(created_micros, 60_000_000)
     return _version(minute - _EPOCH_MINUTE, micros)
-
-
-def version_before_stream(stream_minute: int) -> int:
-    """The document version of an item read while a stream is on: above all before the stream, below all in it."""
-    return _version(stream_minute, 0)

@@ -17,6 +17,7 @@ from cdc.records.decoding import Record, read_lambda, size_bytes_of
 from cdc.sinks import Sink
 from cdc.sinks.functions import FunctionSink
 from consumers.aws_lambda.startup import Answer, Context, Event, Handler, answer_deadline, at_init, open_function
+from consumers.own_sinks import checked_sink
 from consumers.pipelines import LAMBDA
 from consumers.runtime import Runtime
 
@@ -73,11 +74,11 @@ def handler_for_sink(sink: Sink | None) -> Handler:
     The sink is closed when the process ends.
 
     Raises:
-        ConfigError: in Lambda: the deployment is wrong.
+        ConfigError: `sink` is no sink; or, in Lambda, the deployment is wrong.
     """
     if sink is None:
         return at_init(lambda: open_function(None, _respond_with, source_name))
-    shared = SharedSink(sink)
+    shared = SharedSink(checked_sink("handler_for_sink", sink))
     atexit.register(sink.close)
     return at_init(lambda: open_function(lambda: shared, _respond_with, source_name))
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cdc._version import __version__
-from cdc.errors import CdcError, ConfigError, SinkMisconfigured
+from cdc.errors import CdcError
 from consumers.cli.archive import archive_app
 from consumers.cli.aside import show_aside
 from consumers.cli.dead_letters import dead_letters_app
@@ -20,6 +20,7 @@ from consumers.cli.mappings import mappings_app
 from consumers.cli.notices import configure_notices
 from consumers.cli.settings import print_settings
 from consumers.cli.tombstones import tombstones_app
+from consumers.exit_codes import exit_code_of
 from consumers.logs import configure_logging
 from consumers.settings import load_settings
 
@@ -42,7 +43,7 @@ def main() -> None:
         app(prog_name="cdc", standalone_mode=True)
     except CdcError as error:
         print(f"error: {error}", file=sys.stderr)
-        code = 2 if isinstance(error, ConfigError | SinkMisconfigured) else 1
+        code = exit_code_of(error)
         _end_beside_java(code)
         sys.exit(code)
     except SystemExit as end:

@@ -75,7 +75,9 @@ class Metrics:
             buckets=_BATCH,
             registry=self.registry,
         )
-        self._record_bytes = self._counter("cdc_record_bytes", "Their bytes, as the stream has them.", "table")
+        self._record_bytes = self._counter(
+            "cdc_record_bytes", "Bytes of the settled records, as the stream has them.", "table"
+        )
         self._write_seconds = Histogram(
             "cdc_write_seconds", "Writes, their retries included.", ["sink"], buckets=_BATCH, registry=self.registry
         )

@@ -17,7 +17,7 @@ from tests.simulation.search import WITHIN, first_seed_that_finds
 from tests.simulation.simulation import simulate_seed
 from tests.simulation.trials import Trial, first_seed_of, try_plan, try_seeds
 
-SEEDS = 200
+SEEDS = 60
 FIRST = first_seed_of(datetime.now(UTC).date())
 FAILED_ONCE = Path(__file__).with_name("failed_seeds.txt")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -191,3 +191,8 @@ def test_a_reason_that_differs_at_each_try_is_one_cause() -> None:
     assert first.cause != second.cause
     assert first.cause.key == second.cause.key
     assert Cause("x").key != first.cause.key
+
+
+def test_a_handler_is_not_made_for_what_is_no_sink() -> None:
+    with pytest.raises(ConfigError, match="handler_for_sink: it is no sink: it lacks write, flush, close, name"):
+        handler_for_sink(cast("Sink", object()))

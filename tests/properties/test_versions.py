@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc.mappings.document_id import document_id
-from cdc.records.versions import version_at, version_before_stream, version_in_stream
+from cdc.records.versions import version_at, version_in_stream
 
 minutes = st.integers(0, 2**24 - 1)
 sequences = st.integers(0, 10**40 - 1) | st.builds(
@@ -31,11 +31,6 @@ def test_every_record_of_a_later_stream_ranks_higher(one: int, other: int, first
 @given(minutes, sequences)
 def test_versions_fit_a_signed_64_bit_integer(minute: int, sequence: int) -> None:
     assert 0 <= version_in_stream(minute, sequence) < 2**63
-
-
-@given(minutes, st.integers(1, 10**40 - 1))
-def test_a_snapshot_ranks_below_every_record_of_its_stream(minute: int, sequence: int) -> None:
-    assert version_before_stream(minute) < version_in_stream(minute, sequence)
 
 
 @given(minutes, st.integers(1, 2**38 - 2), st.integers(0, 10**20 - 1))
