@@ -93,7 +93,7 @@ class _Owner:
 
     def _unfit(self, document: Mapping[str, Any]) -> tuple[str, ...]:
         """Fields that no index takes: an attribute may have any name, but a mapping may not write ours."""
-        reserved = sorted(RESERVED_FIELDS & document.keys())
+        reserved = sorted(name for name in document if name in RESERVED_FIELDS)
         if reserved and (self.transform is not None or not self.sets_aside):
             raise Reject(f"the document has a field {reserved[0]}, which is reserved")
         return tuple(name for name in document if name in _NO_FIELDS)
