@@ -351,3 +351,17 @@ def test_a_simulated_server_stands_in_for_a_client_with_limits() -> None:
     deployment = Deployment(clock=clock, server=SimulatedOpenSearch(clock))
     assert deployment.invoke(event_of(*records(1))) == []
     assert deployment.server.indices.exists_alias(name="orders")
+
+
+def test_a_batch_that_the_breaker_holds_takes_the_invocations_time_and_not_the_retries() -> None:
+    deployment = Deployment()
+    assert deployment.invoke(event_of(*records(150, *range(1, 151))), seconds=120.0) == ["100"]
+    assert deployment.took > 60
+    assert deployment.left >= 0
+
+
+def test_opensearch_that_comes_back_within_the_invocation_gets_the_batch() -> None:
+    deployment = Deployment()
+    deployment.server.restart(down_seconds=20)
+    assert deployment.invoke(event_of(*records(5)), seconds=120.0) == []
+    assert len(deployment.server.documents("orders")) == 5
