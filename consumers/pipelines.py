@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import tenacity
+
 from cdc.dead_letters.s3 import AnnouncedDeadLetters
-from cdc.deadline import Clock
+from cdc.deadline import Clock, Deadline
 from cdc.delivery.age_limit import AgeLimit
 from cdc.delivery.breaker import Breaker
 from cdc.delivery.checked import Checked
@@ -18,12 +20,15 @@ from cdc.delivery.dead_lettering import DeadLettering
 from cdc.delivery.fanout import Fanout
 from cdc.delivery.missing_image import ReadMissingImage
 from cdc.delivery.observed import Observed
-from cdc.delivery.pipeline import Pipeline
+from cdc.delivery.pipeline import Pipeline, Prepare
 from cdc.delivery.retrying import Retrying
 from cdc.delivery.traced import Traced
 from cdc.duration import parse_seconds
+from cdc.errors import SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping
 from cdc.observer import UNOBSERVED, Observer
+from cdc.records.change import StreamView
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from cdc.tracing import UNTRACED, Spans
 from consumers.clients import ANNOUNCING_SECONDS, Clients
@@ -113,18 +118,19 @@ class PipelineFactory:
             self.observer,
             letter_seconds=self._letter_seconds if profile.punctual else 0.0,
             flush_seconds=self._flush_seconds if profile.punctual else None,
-            prepare=self.tables.prepare,
+            prepare=self._patient(sleep) if profile.punctual else self.tables.prepare,
         )
 
     def _durable(self, sink: Sink, profile: Profile, sleep: Sleep) -> Sink:
         """The sink with all that stands around every sink, from the inside out."""
         sink = Checked(sink)
-        sink = Retrying(
-            sink, wait_max_seconds=self.settings.retry_wait_max_seconds, sleep=sleep, observer=self.observer
-        )
+        sink = self._retrying(sink, sleep)
         sink = ConflictAlarm(sink, started=self.now())
         if self.settings.on_mass_reject == "hold":
             sink = Breaker(sink)
+            if profile.punctual:
+                # an answer at once would come again at once, and use up the event source mapping's retries
+                sink = self._retrying(sink, sleep)
         if profile.age_limited:
             sink = AgeLimit(sink, parse_seconds(self.settings.defer_max_age), clock=self.clock, now=self.now)
         sink = DeadLettering(
@@ -137,6 +143,25 @@ class PipelineFactory:
         if self.spans is not UNTRACED:
             sink = Traced(sink, self.spans)
         return Observed(sink, self.observer, self.clock)
+
+    def _retrying(self, sink: Sink, sleep: Sleep) -> Sink:
+        return Retrying(
+            sink, wait_max_seconds=self.settings.retry_wait_max_seconds, sleep=sleep, observer=self.observer
+        )
+
+    def _patient(self, sleep: Sleep) -> Prepare:
+        """Prepares a table; tries again until the deadline while a server is out of reach."""
+
+        def prepare(stream: Stream, keys: Sequence[str], view: StreamView, deadline: Deadline) -> None:
+            tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type(SinkUnavailable),
+                wait=tenacity.wait_random_exponential(max=self.settings.retry_wait_max_seconds),
+                stop=lambda state: deadline.remaining_seconds <= state.upcoming_sleep,
+                sleep=sleep,
+                reraise=True,
+            )(self.tables.prepare, stream, keys, view, deadline)
+
+        return prepare
 
     def index(self, mapping_of: Callable[[str], CompiledMapping]) -> Sink | None:
         """The index by these mappings, with nothing around it; None if there is none."""

@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from cdc.deadline import Deadline
 from cdc.delivery.shared import SharedSink
 from cdc.errors import NothingSettled
 from cdc.observer import BatchReceived, ChangesSettled, RecordsSettled
-from cdc.outcome import Progress
 from cdc.records.change import Change
 from cdc.records.decoding import Record, read_lambda, size_bytes_of
 from cdc.sinks import Sink
@@ -26,9 +24,6 @@ from consumers.runtime import Runtime
 __all__ = ["ChangesFunction", "Context", "Handler", "handler", "handler_for", "handler_for_sink", "source_name"]
 
 log = logging.getLogger(__name__)
-
-_FIRST_WAIT_SECONDS = 1.0
-_LONGEST_WAIT_SECONDS = 30.0
 
 
 def handler(event: Event, context: Context) -> Answer:
@@ -112,7 +107,7 @@ class ChangesFunction:
         if records:
             pipelines.observer(BatchReceived(name, len(records), _oldest_seconds(records, pipelines.now())))
         try:
-            progress = self._settle(records, deadline)
+            progress = self._pipeline.process(records, deadline)
         finally:
             self._pipeline.close()  # what is not flushed comes again
         settled = records[: progress.settled]
@@ -129,23 +124,6 @@ class ChangesFunction:
                 remedy="The log's lines before this one say what they wait for.",
             )
         return {"batchItemFailures": [] if resume_at is None else [{"itemIdentifier": resume_at}]}
-
-    def _settle(self, records: Sequence[Record], deadline: Deadline) -> Progress:
-        """Process what is not settled again, with growing waits, until the time is over: an answer at once would come
-        again at once, and use up the event source mapping's retries within minutes of an outage."""
-        pipelines = self._runtime.pipelines
-        # what is retried within the pipeline gives up when its next wait does not fit: then it is not tried once more
-        last_try = deadline.earlier(
-            (self._pipeline.flush_seconds or 0.0) + self._runtime.settings.retry_wait_max_seconds
-        )
-        progress = self._pipeline.process(records, deadline)
-        wait_seconds = _FIRST_WAIT_SECONDS
-        while progress.resume_at is not None and last_try.remaining_seconds > wait_seconds:
-            pipelines.sleep(wait_seconds)
-            wait_seconds = min(2 * wait_seconds, _LONGEST_WAIT_SECONDS)
-            more = self._pipeline.process(records[progress.settled :], deadline)
-            progress = Progress(progress.settled + more.settled, more.resume_at)
-        return progress
 
 
 def _oldest_seconds(records: Sequence[Record], now: float) -> float:
