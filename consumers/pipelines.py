@@ -21,7 +21,7 @@ from cdc.delivery.fanout import Fanout
 from cdc.delivery.missing_image import ReadMissingImage
 from cdc.delivery.observed import Observed
 from cdc.delivery.pipeline import Pipeline, Prepare
-from cdc.delivery.retrying import Retrying
+from cdc.delivery.retrying import Retrying, until_deadline
 from cdc.delivery.traced import Traced
 from cdc.duration import parse_seconds
 from cdc.errors import SinkUnavailable
@@ -153,12 +153,11 @@ class PipelineFactory:
         """Prepares a table; tries again until the deadline while a server is out of reach."""
 
         def prepare(stream: Stream, keys: Sequence[str], view: StreamView, deadline: Deadline) -> None:
-            tenacity.Retrying(
-                retry=tenacity.retry_if_exception_type(SinkUnavailable),
-                wait=tenacity.wait_random_exponential(max=self.settings.retry_wait_max_seconds),
-                stop=lambda state: deadline.remaining_seconds <= state.upcoming_sleep,
+            until_deadline(
+                deadline,
+                tenacity.retry_if_exception_type(SinkUnavailable),
+                wait_max_seconds=self.settings.retry_wait_max_seconds,
                 sleep=sleep,
-                reraise=True,
             )(self.tables.prepare, stream, keys, view, deadline)
 
         return prepare

@@ -17,9 +17,11 @@ from cdc.outcome import Deferred, Outcome
 from cdc.records.change import Change
 from cdc.sinks import Sink
 
-__all__ = ["Retrying"]
+__all__ = ["Retrying", "until_deadline"]
 
 log = logging.getLogger(__name__)
+
+_WAIT_INITIAL_SECONDS = 0.1
 
 
 class Retrying(SinkWrapper):
@@ -31,7 +33,7 @@ class Retrying(SinkWrapper):
     def __init__(
         self,
         sink: Sink,
-        wait_initial_seconds: float = 0.1,
+        wait_initial_seconds: float = _WAIT_INITIAL_SECONDS,
         wait_max_seconds: float = 20.0,
         sleep: Callable[[float], None] = time.sleep,
         observer: Observer = UNOBSERVED,
@@ -67,17 +69,6 @@ class Retrying(SinkWrapper):
     def _retrying(
         self, deadline: Deadline, deferred: Callable[[], Sequence[Deferred]], retry: tenacity.retry_base
     ) -> tenacity.Retrying:
-        jitter = tenacity.wait_random_exponential(multiplier=self._wait_initial_seconds, max=self._wait_max_seconds)
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            return max(jitter(state), _asked_wait(state))
-
-        def stop(state: tenacity.RetryCallState) -> bool:
-            return deadline.remaining_seconds <= state.upcoming_sleep
-
-        def last(state: tenacity.RetryCallState) -> object:
-            return state.outcome.result() if state.outcome else None
-
         def before_sleep(state: tenacity.RetryCallState) -> None:
             fault = state.outcome.exception() if state.outcome else None
             left = deferred()
@@ -92,9 +83,41 @@ class Retrying(SinkWrapper):
                 state.upcoming_sleep,
             )
 
-        return tenacity.Retrying(
-            retry=retry, wait=wait, stop=stop, sleep=self._sleep, before_sleep=before_sleep, retry_error_callback=last
+        return until_deadline(
+            deadline,
+            retry,
+            wait_initial_seconds=self._wait_initial_seconds,
+            wait_max_seconds=self._wait_max_seconds,
+            sleep=self._sleep,
+            before_sleep=before_sleep,
         )
+
+
+def until_deadline(
+    deadline: Deadline,
+    retry: tenacity.retry_base,
+    *,
+    wait_max_seconds: float,
+    wait_initial_seconds: float = _WAIT_INITIAL_SECONDS,
+    sleep: Callable[[float], None],
+    before_sleep: Callable[[tenacity.RetryCallState], None] | None = None,
+) -> tenacity.Retrying:
+    """Tries again, with growing, random waits, or those that the sink asks for, until the next would end after the
+    deadline. Then the last result is given, or the last error raised."""
+    jitter = tenacity.wait_random_exponential(multiplier=wait_initial_seconds, max=wait_max_seconds)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        return max(jitter(state), _asked_wait(state))
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        return deadline.remaining_seconds <= state.upcoming_sleep
+
+    def last(state: tenacity.RetryCallState) -> object:
+        return state.outcome.result() if state.outcome else None
+
+    return tenacity.Retrying(
+        retry=retry, wait=wait, stop=stop, sleep=sleep, before_sleep=before_sleep, retry_error_callback=last
+    )
 
 
 def _least_wait(outcomes: Sequence[Outcome]) -> float | None:
