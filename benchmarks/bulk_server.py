@@ -7,16 +7,13 @@ anything, and heeds `filter_path` in so far as what is filtered is left out. Its
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import orjson
+
+from benchmarks.server_process import serve, served
 
 __all__ = ["serving"]
 
@@ -87,33 +84,10 @@ def _answer_of(about: dict[str, Any], *, filtered: bool) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def serving() -> Iterator[str]:
+def serving() -> AbstractContextManager[str]:
     """The endpoint of such a server in a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.bulk_server"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        if process.stdout is None or not (port := process.stdout.readline().strip()):
-            raise RuntimeError("the server did not start")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        if process.stdin is not None:
-            process.stdin.close()
-        process.wait(timeout=10)
-
-
-def _main() -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answering)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_address[1], flush=True)
-    sys.stdin.read()
-    os._exit(0)  # open connections must not hold it
+    return served("benchmarks.bulk_server")
 
 
 if __name__ == "__main__":
-    _main()
+    serve(_Answering)

@@ -7,18 +7,16 @@ more than its sending. It answers what a reader of such streams asks, and checks
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import orjson
 
 from benchmarks.orders import record
+from benchmarks.server_process import serve, served
 from cdc.records.stream import Stream
 
 __all__ = ["serving"]
@@ -107,34 +105,10 @@ def _handler(streams: _Streams) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-@contextmanager
-def serving(arns: Sequence[str], items: int) -> Iterator[str]:
+def serving(arns: Sequence[str], items: int) -> AbstractContextManager[str]:
     """The endpoint of such a server in a process of its own: each of the streams has `items` records."""
-    process = subprocess.Popen(  # noqa: S603  (our own module)
-        [sys.executable, "-m", "benchmarks.streams_server", str(items), *arns],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        if process.stdout is None or not (port := process.stdout.readline().strip()):
-            raise RuntimeError("the server did not start")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        if process.stdin is not None:
-            process.stdin.close()
-        process.wait(timeout=10)
-
-
-def _main() -> None:
-    streams = _Streams(sys.argv[2:], int(sys.argv[1]))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(streams))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_address[1], flush=True)
-    sys.stdin.read()
-    os._exit(0)  # open connections must not hold it
+    return served("benchmarks.streams_server", str(items), *arns)
 
 
 if __name__ == "__main__":
-    _main()
+    serve(_handler(_Streams(sys.argv[2:], int(sys.argv[1]))))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cdc.deadline import Deadline
 from cdc.errors import ConfigError
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
-from cdc.mappings.model import TABLE, Mappings, TableMapping
+from cdc.mappings.model import Mappings, TableMapping
 from cdc.records.change import StreamView
 from cdc.records.stream import Stream
 
@@ -127,15 +127,10 @@ class TablePreparation:
         compiled = compile_mapping(mapping, table, sorted(keys))
         for other in self._compiled.values():
             for index in compiled.bodies.keys() & other.bodies.keys():
-                from cdc.mappings.identity import documents_in, may_share
+                from cdc.mappings.identity import documents_in, may_share, shared_documents
 
                 if may_share(table, documents_in(index, compiled), other.table, documents_in(index, other)):
-                    raise ConfigError(
-                        f"{mapping.source}: the tables {other.table!r} and {table!r} both write to {index!r}: "
-                        "items of the two could be one document",
-                        remedy=f'Begin the id of both by the table (id: ["{TABLE}", …]), or give each an index of its '
-                        "own.",
-                    )
+                    raise shared_documents(mapping.source, index, table, other.table)
         return compiled
 
     def _unmapped(self, table: str) -> TableMapping:

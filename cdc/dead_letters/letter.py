@@ -6,7 +6,6 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
@@ -17,6 +16,7 @@ from cdc.errors import ConfigError, MalformedRecord
 from cdc.outcome import Rejected
 from cdc.records.change import Change, Wire
 from cdc.records.decoding import Record, Unreadable, change_from_stream_record, read_adapter, read_kinesis, read_lambda
+from cdc.records.encoding import lambda_json
 from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
 from cdc.records.stream import Stream
 
@@ -88,9 +88,11 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
             if name not in _DEFAULTS or value != _DEFAULTS[name]
         }
         try:
-            return orjson.dumps(fields, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_PASSTHROUGH_DATETIME)
+            return orjson.dumps(
+                fields, default=lambda_json, option=orjson.OPT_INDENT_2 | orjson.OPT_PASSTHROUGH_DATETIME
+            )
         except TypeError:  # integers of more than 64 bits, lone surrogates: Lambda's parser lets them through
-            return json.dumps(fields, default=_plain, indent=2).encode()
+            return json.dumps(fields, default=lambda_json, indent=2).encode()
 
     @classmethod
     def from_json(cls, body: bytes) -> DeadLetter:
@@ -108,19 +110,6 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
 _DEFAULTS = {
     field.name: field.default for field in msgspec.structs.fields(DeadLetter) if field.default is not msgspec.NODEFAULT
 }
-
-
-def _plain(value: object) -> Any:
-    match value:
-        case bytes():
-            return b64encode(value).decode()
-        case datetime():
-            return value.timestamp()
-        case Decimal():
-            return float(value)
-        case set() | frozenset():
-            return sorted(value)
-    return str(value)
 
 
 def letter_of(record: Record, rejected: Rejected, sink: str, now: datetime, attempts: int = 1) -> DeadLetter:

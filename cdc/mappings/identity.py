@@ -15,14 +15,22 @@ from typing import Any
 import msgspec
 import orjson
 
-from cdc.errors import MalformedRecord
+from cdc.errors import ConfigError, MalformedRecord
 from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.model import TABLE, joined_path
 from cdc.mappings.pattern import compile_pattern
 from cdc.mappings.wider import is_within
 from cdc.records.attributes import canonical_number
 
-__all__ = ["Difference", "RememberedDocuments", "RememberedRule", "differences", "documents_in", "may_share"]
+__all__ = [
+    "Difference",
+    "RememberedDocuments",
+    "RememberedRule",
+    "differences",
+    "documents_in",
+    "may_share",
+    "shared_documents",
+]
 
 _Parts = Sequence[str | None]
 
@@ -159,6 +167,16 @@ def _pinned(key: str, patterns: Iterable[Mapping[str, Any]]) -> str | None:
             case _:
                 return None
     return texts.pop() if len(texts) == 1 else None
+
+
+def shared_documents(source: str, index: str, table: str, other: str, more: str = "") -> ConfigError:
+    """The error that says that items of two tables could be one document. `more` may name {other}."""
+    remedy = f'Give each an index of its own (index: "{TABLE}-…"), or begin the id of both by the table in a new index '
+    remedy += f'(id: ["{TABLE}", …]). {more.format(other=other)}'
+    return ConfigError(
+        f"{source}: the tables {other!r} and {table!r} both write to {index!r}: items of the two could be one document",
+        remedy=remedy.rstrip(),
+    )
 
 
 @dataclass(frozen=True, slots=True)

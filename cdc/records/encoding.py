@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["bytes_of", "encode_item", "encode_value"]
+__all__ = ["bytes_of", "encode_item", "encode_value", "lambda_json"]
 
 
 def encode_value(value: Any) -> dict[str, Any]:
@@ -83,3 +84,17 @@ def _digits(number: int | Decimal) -> str:
 def encode_item(item: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """All attributes as DynamoDB JSON: the inverse of `decode_item`."""
     return {name: encode_value(value) for name, value in item.items()}
+
+
+def lambda_json(value: object) -> Any:
+    """A value that JSON has not, as Lambda's events have it: binary as base64, times as epoch seconds."""
+    match value:
+        case bytes():
+            return b64encode(value).decode()
+        case datetime():
+            return value.timestamp()
+        case Decimal():
+            return float(value)
+        case set() | frozenset():
+            return sorted(value)
+    return str(value)

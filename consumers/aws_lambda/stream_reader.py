@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -15,6 +13,7 @@ from cdc.dead_letters.letter import STREAM_SINK
 from cdc.deadline import Deadline
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.records.decoding import Record, read_kinesis, read_lambda
+from cdc.records.encoding import lambda_json
 from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
 from consumers.aws_lambda.on_failure import FailedBatch, ReadBack
 
@@ -59,17 +58,8 @@ def _record(record: Mapping[str, Any], batch: FailedBatch) -> Record:
     # as Lambda would have delivered it
     named = {**record, "eventSource": "aws:dynamodb", "eventSourceARN": batch.stream}
     return read_lambda(
-        {"Records": [orjson.loads(orjson.dumps(named, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME))]}
+        {"Records": [orjson.loads(orjson.dumps(named, default=lambda_json, option=orjson.OPT_PASSTHROUGH_DATETIME))]}
     )[0]
-
-
-def _plain(value: object) -> Any:
-    match value:
-        case bytes():
-            return b64encode(value).decode()
-        case datetime():
-            return value.timestamp()
-    return str(value)
 
 
 class _Trimmed(Exception):

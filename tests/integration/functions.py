@@ -6,7 +6,7 @@ import json
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -143,16 +143,21 @@ def settle(function: LambdaFunction, batch: list[Any]) -> None:
 
 
 @contextmanager
-def following(mapping: LocalEventSourceMapping) -> Iterator[None]:
-    """Let the event source mapping work within the block."""
+def working(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Let `work` go on within the block, in a thread: it ends once its event is set."""
     stop = threading.Event()
-    thread = threading.Thread(target=mapping.run, args=(stop,))
+    thread = threading.Thread(target=work, args=(stop,))
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
+
+
+def following(mapping: LocalEventSourceMapping) -> AbstractContextManager[None]:
+    """Let the event source mapping work within the block."""
+    return working(mapping.run)
 
 
 def queued(bucket: str, key: str) -> dict[str, Any]:

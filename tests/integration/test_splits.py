@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from cdc.archive import read_archive
 from cdc.testing import SimulatedShard
+from tests.integration.functions import working
 from tests.integration.streamed_table import StreamedTable
 from tests.integration.test_gaps import consumer
 from tests.integration.test_whole_way import await_equal, deployment, in_index, in_table
@@ -86,24 +87,16 @@ def streamed(
         yield make
 
 
-@contextmanager
-def written_meanwhile(table: StreamedTable, first: int) -> Iterator[None]:
+def written_meanwhile(table: StreamedTable, first: int) -> AbstractContextManager[None]:
     """The table is written as fast as it can be, until the block ends."""
-    stop = threading.Event()
 
-    def write() -> None:
+    def write(stop: threading.Event) -> None:
         number = first
         while not stop.is_set():
             table.write(range(number, number + 1))
             number += 1
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return working(write)
 
 
 def assert_parents_first(table: StreamedTable, status: Path) -> None:

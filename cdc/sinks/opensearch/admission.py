@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping
-from cdc.mappings.identity import Difference, RememberedDocuments, differences, documents_in, may_share
-from cdc.mappings.model import TABLE
+from cdc.mappings.identity import (
+    Difference,
+    RememberedDocuments,
+    differences,
+    documents_in,
+    may_share,
+    shared_documents,
+)
 from cdc.records.stream import Stream
 from cdc.records.versions import minute_at
 from cdc.sinks.opensearch.memory import Memory, read_memories, write_memory
@@ -30,6 +36,10 @@ _MANY_TURNS = 100
 """Two deployments whose mappings differ in what leaves nothing behind may take turns for ever: not all are remembered
 then."""
 _LOOK_AGAIN_SECONDS = (0.02, 0.1)
+
+
+_NOT_TOLD = "Or start the process of {other!r} first: the index has not been told yet how its ids are made."
+_GONE = "If {other!r} is gone, remove its documents and its entries in _meta.cdc of the index's mapping."
 
 
 def first_memory(compiled: CompiledMapping, stream: Stream, index: str, now: float) -> dict[str, object]:
@@ -102,7 +112,7 @@ def documents_admitted(
         if other == table or (theirs is None and (known is not None or memory.source(table) is not None)):
             continue  # written there side by side by an earlier version: the one that starts next sees the other
         if theirs is None or may_share(table, documents, other, theirs):
-            raise _shared(source, index, table, other, unknown=theirs is None)
+            raise shared_documents(source, index, table, other, _NOT_TOLD if theirs is None else _GONE)
     if known is None:
         return []
     if known.index != documents.index and known.index in compiled.bodies:
@@ -124,20 +134,6 @@ def documents_admitted(
 
 def _refused(found: list[Difference]) -> list[Difference]:
     return [one for one in found if one.refused]
-
-
-def _shared(source: str, index: str, table: str, other: str, *, unknown: bool = False) -> ConfigError:
-    """The error that says that items of two tables could be one document."""
-    remedy = f'Give each an index of its own (index: "{TABLE}-…"), or begin the id of both by the table in a new index '
-    remedy += f'(id: ["{TABLE}", …]). '
-    if unknown:
-        remedy += f"Or start the process of {other!r} first: the index has not been told yet how its ids are made."
-    else:
-        remedy += f"If {other!r} is gone, remove its documents and its entries in _meta.cdc of the index's mapping."
-    return ConfigError(
-        f"{source}: the tables {other!r} and {table!r} both write to {index!r}: items of the two could be one document",
-        remedy=remedy,
-    )
 
 
 def _say(index: str, compiled: CompiledMapping, found: list[Difference]) -> None:
