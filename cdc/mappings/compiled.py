@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -28,7 +28,7 @@ from cdc.mappings.model import (
     resolved_index,
     split_path,
 )
-from cdc.mappings.pattern import Pattern, compile_pattern
+from cdc.mappings.pattern import Pattern, compile_pattern, part_of
 from cdc.mappings.transforms import Transform, load_transform, transform_digest
 from cdc.mappings.wider import same
 from cdc.mappings.writes import Delete, Put, Write
@@ -58,9 +58,20 @@ class _Owner:
     rename: tuple[tuple[tuple[str, ...], str], ...]
     unless_only: tuple[tuple[str, ...], ...]
     transform_digest: str = ""
+    _of_keys: dict[frozenset[str], Pattern] = field(default_factory=dict, repr=False, compare=False)
+    """The conditions on key attributes, by the names of these."""
 
     def takes(self, item: RawItem | None) -> bool:
         return item is not None and self.pattern.matches(item)
+
+    def may_take(self, keys: RawItem) -> bool:
+        """Can an item with these keys be one that the document takes?"""
+        if self.pattern.attributes <= keys.keys():
+            return self.takes(keys)
+        names = frozenset(keys)
+        if names not in self._of_keys:
+            self._of_keys[names] = compile_pattern(part_of(self.document.where, names))
+        return self._of_keys[names].matches(keys)
 
     def put(self, change: Change, item: RawItem, identifier: str, routing: str | None) -> Put | None:
         """The write of the document, or None if the transform says that the item has none.
@@ -210,7 +221,7 @@ class CompiledMapping:
             return next((owner for owner in owners if owner.takes(change.raw_before)), None)
         keys = change.raw_keys
         for owner in owners:
-            if not owner.pattern.attributes <= keys.keys() or owner.takes(keys):
+            if owner.may_take(keys):
                 return owner
         return None
 

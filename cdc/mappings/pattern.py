@@ -7,7 +7,7 @@ does. Numbers are compared by exact value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -17,7 +17,7 @@ from cdc.mappings.model import split_path
 from cdc.mappings.value_tests import Faults, Place, ValueTest, compile_test, has_one_key, shown
 from cdc.records.attributes import RawItem
 
-__all__ = ["Pattern", "compile_pattern", "faults_of_pattern"]
+__all__ = ["Pattern", "compile_pattern", "faults_of_pattern", "part_of"]
 
 _Items = Callable[[RawItem], bool]
 _Matcher = Callable[[Any], bool]
@@ -51,6 +51,13 @@ def faults_of_pattern(pattern: Any) -> list[tuple[Place, str]]:
     faults: Faults = []
     _compile_object(pattern, (), faults)
     return faults
+
+
+def part_of(pattern: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """The conditions on these top-level attributes: whatever `pattern` matches, matches this too."""
+    found = {name: inner for name, inner in pattern.items() if name != "$or" and split_path(name)[0] in names}
+    branches = [part_of(branch, names) for branch in pattern.get("$or", ())]
+    return {**found, "$or": branches} if branches and all(branches) else found
 
 
 def _attributes(pattern: Mapping[str, Any]) -> frozenset[str]:

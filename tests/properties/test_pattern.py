@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc.mappings.pattern import compile_pattern
+from cdc.mappings.pattern import compile_pattern, part_of
 from cdc.records.attributes import decode_value, encode_item
 
 NAMES = st.sampled_from(["a", "b", "c", "a.b"])
@@ -78,6 +78,15 @@ ABSENT = object()
 @given(PATTERNS, ITEMS)
 def test_a_compiled_pattern_says_what_the_language_says(pattern: dict[str, Any], item: dict[str, Any]) -> None:
     assert compile_pattern(pattern).matches(encode_item(item)) == _object(pattern, item)
+
+
+@given(PATTERNS, ITEMS, st.sets(NAMES))
+def test_what_a_pattern_matches_each_part_of_it_matches_by_its_attributes_alone(
+    pattern: dict[str, Any], item: dict[str, Any], names: set[str]
+) -> None:
+    if compile_pattern(pattern).matches(encode_item(item)):
+        seen = {name: value for name, value in item.items() if name in names}
+        assert compile_pattern(part_of(pattern, names)).matches(encode_item(seen))
 
 
 @given(PATTERNS, st.dictionaries(NAMES, st.dictionaries(st.sampled_from("SNM?"), SCALARS, max_size=2), max_size=3))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -164,6 +164,7 @@ def changes_of_items(draw: st.DrawFn) -> tuple[dict[str, Any] | None, dict[str, 
     st.sampled_from(VIEWS),
     st.sampled_from([KEYS, ("pk",), ("pk", "sk", "a"), ()]),
 )
+@example([{"a": ["x"], "sk": ["xy"]}], ({"pk": "x", "sk": "x"}, {"pk": "x", "sk": "x"}), "NEW_IMAGE", ("pk", "sk", "a"))
 def test_what_a_document_is_made_or_removed_for_is_let_through_whatever_the_view_and_whatever_keys_are_named(
     wheres: list[dict[str, Any]], images: tuple[Any, Any], view: str, keys: tuple[str, ...]
 ) -> None:
