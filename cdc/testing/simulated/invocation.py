@@ -31,8 +31,8 @@ class FailedShard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedContext:
-    """The part of Lambda's context that handlers use. `ends_at` is a time of `clock`: `clock() + 60` is an invocation of
-    a minute."""
+    """The part of Lambda's context that handlers use. `ends_at` is a time of `clock`: `clock() + 60` gives
+    it a minute."""
 
     clock: SimulatedClock
     ends_at: float
