@@ -97,6 +97,8 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
     """The shape of `record`."""
     redriven: bool = False
     """Does it come from a dead letter? Then newer changes of the item may have been seen before it."""
+    pinned_version: int | None = None
+    """The version to write at, where no record gives it: of an item that a load or a repair has read."""
 
     def __eq__(self, other: object) -> bool:
         """Is it the same change? How it was received (`record`, `wire`, `redriven`) does not count."""
@@ -144,6 +146,8 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
     @property
     def version(self) -> int:
         """The version of the document that shows this state."""
+        if self.pinned_version is not None:
+            return self.pinned_version
         if self.stream.minute is None:
             return version_at(self._needed_micros)
         return version_in_stream(self.stream.minute, self.sequence.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdc.errors import MalformedRecord
 
-__all__ = ["minute_at", "version_at", "version_in_stream"]
+__all__ = ["minute_at", "version_at", "version_before_stream", "version_in_stream"]
 
 
 _EPOCH_MINUTE = 26_297_280  # 2020-01-01T00:00Z in minutes since 1970
@@ -34,6 +34,12 @@ def version_in_stream(stream_minute: int, sequence: int) -> int:
     if sequence < _COUNTER:
         return _version(stream_minute, min(sequence, _HALF_RANK - 1))
     return _version(stream_minute, _HALF_RANK + min(sequence // _COUNTER, _HALF_RANK - 1))
+
+
+def version_before_stream(stream_minute: int) -> int:
+    """The document version of an item that was read while a stream was on: above every version of earlier streams,
+    below every record of this one."""
+    return _version(stream_minute, 0)
 
 
 def minute_at(seconds: float) -> int:

@@ -1,0 +1,60 @@
+"""Deployment: the parts of a deployment that loads, replays, verifications and repairs work with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cdc.dead_letters.store import DeadLetterStore
+from cdc.deadline import Clock
+from cdc.item_reader import ItemReader
+from cdc.loads.table import TablePages
+from cdc.mappings.compiled import CompiledMapping
+from cdc.records.change import StreamView
+from cdc.records.stream import Stream
+from cdc.sinks import Sink
+from cdc.sinks.opensearch.documents import DocumentReader
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+__all__ = ["ArchivePlace", "Deployment", "PrepareTable"]
+
+
+class PrepareTable(Protocol):
+    """Gets a table's indices ready; see `TablePreparation.prepare`."""
+
+    def __call__(self, stream: Stream, keys: Sequence[str], view: StreamView | None = None) -> CompiledMapping:
+        """The table's compiled mapping, once its indices admit the stream."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePlace:
+    """Where the archive is."""
+
+    client: S3Client
+    bucket: str
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A table's deployment, joined once a process from its settings, or by hand from clients."""
+
+    pages: TablePages
+    items: ItemReader
+    prepare: PrepareTable
+    index: Callable[[Callable[[str], CompiledMapping]], Sink]
+    """The index by these mappings, with nothing around it."""
+    load_sink: Callable[[Sink], Sink]
+    """What stands around an index while a load writes to it: retries, dead letters."""
+    documents: DocumentReader
+    archive: ArchivePlace | None = None
+    dead_letters: DeadLetterStore | None = None
+    clock: Clock = time.monotonic
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    observe: Callable[[Any], None] = lambda _fact: None
