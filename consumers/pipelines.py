@@ -38,7 +38,7 @@ from consumers.settings import Settings
 if TYPE_CHECKING:
     from cdc.sinks.opensearch.targets import Targets
 
-__all__ = ["CONSUMER", "LAMBDA", "PipelineFactory", "Profile"]
+__all__ = ["CONSUMER", "LAMBDA", "LOAD", "PipelineFactory", "Profile"]
 
 Sleep = Callable[[float], None]
 
@@ -60,6 +60,8 @@ LAMBDA = Profile(age_limited=False, punctual=True)
 """The event source mapping itself gives old records up; an invocation ends by its deadline."""
 CONSUMER = Profile(age_limited=True, punctual=False)
 """The stream trims what waits too long; a shard waits as long as it has to."""
+LOAD = Profile(age_limited=False, punctual=False)
+"""An item of a table that is loaded has no age, and waits as long as it has to."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ class PipelineFactory:
         archive = self.archive(sleep, needs_seconds=self.settings.aws_timeout_seconds if profile.punctual else 0.0)
         return Pipeline(
             Fanout(
-                tuple(self._durable(sink, profile, sleep) for sink in sinks),
-                None if archive is None else self._durable(archive, profile, sleep),
+                tuple(self.around(sink, profile, sleep) for sink in sinks),
+                None if archive is None else self.around(archive, profile, sleep),
             ),
             self.clients.dead_letters,
             self.observer,
@@ -121,7 +123,7 @@ class PipelineFactory:
             prepare=self._patient(sleep) if profile.punctual else self.tables.prepare,
         )
 
-    def _durable(self, sink: Sink, profile: Profile, sleep: Sleep) -> Sink:
+    def around(self, sink: Sink, profile: Profile, sleep: Sleep) -> Sink:
         """The sink with all that stands around every sink, from the inside out."""
         sink = Checked(sink)
         sink = self._retrying(sink, sleep)

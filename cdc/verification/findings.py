@@ -105,7 +105,8 @@ class Findings(msgspec.Struct, frozen=True):
 
     def to_json(self) -> bytes:
         """The findings as JSON, for machines."""
-        return msgspec.json.encode({**msgspec.structs.asdict(self), "differences": self.differences}, enc_hook=_plain)
+        facts = {**msgspec.structs.asdict(self), "differences": self.differences, "verdict": self.verdict}
+        return msgspec.json.encode(facts, enc_hook=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from cdc._version import __version__
 from cdc.errors import CdcError
 from consumers.cli.archive import archive_app
 from consumers.cli.aside import show_aside
+from consumers.cli.backfill import backfill_app
 from consumers.cli.dead_letters import dead_letters_app
 from consumers.cli.leases import leases_app
 from consumers.cli.mappings import mappings_app
@@ -29,6 +30,7 @@ __all__ = ["main"]
 app = typer.Typer(help="Keep OpenSearch and S3 equal to DynamoDB tables.", pretty_exceptions_enable=False)
 mappings_app.command("aside", epilog="Example: cdc mappings aside --index orders")(show_aside)
 app.add_typer(mappings_app, name="mappings")
+app.add_typer(backfill_app, name="backfill")
 app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")
 app.add_typer(dead_letters_app, name="dead-letters")

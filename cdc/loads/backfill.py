@@ -1,0 +1,320 @@
+"""Backfill: an index made whole from its table, live: load, closing of ghosts, verification."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from threading import Event, Lock
+from typing import Any
+
+import msgspec
+
+from cdc.errors import ConfigError
+from cdc.loads.changes import CLOCK_MARGIN_MICROS
+from cdc.loads.deployment import Deployment
+from cdc.loads.jobs import Jobs
+from cdc.loads.pace import Pace
+from cdc.loads.plan import Cursor, Plan, Unit, segments_of, units_of
+from cdc.loads.price import dollars_of_read_units, read_units_of_scan
+from cdc.loads.table import SourceTable
+from cdc.loads.unit import LoadStopped, PageDone, PageReader, ScanPages, UnitLoader
+from cdc.mappings.compiled import CompiledMapping
+from cdc.records.stream import Stream
+
+__all__ = ["Backfill", "BackfillResult", "LoadOptions", "Loaded", "StepBegan"]
+
+_GUARD_SECONDS = 30.0
+"""How often a running load looks whether its table and stream are still the same."""
+
+
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a load is run; none of it changes what is written."""
+
+    workers: int = 4
+    """Units at once."""
+    max_read_units: float | None = None
+    """Read units a second at most."""
+    kinesis_stream_arn: str | None = None
+    """The Kinesis stream that carries the table's changes; default: the table's own stream."""
+    index: str | None = None
+    """Only this index of the mapping."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepBegan:
+    """A step of a load begins: `load`, `ghosts` or `verify`."""
+
+    step: str
+    plan: Plan
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What the load itself did, over all its runs."""
+
+    items: int
+    outcomes: dict[str, int]
+    read_units: float
+    first_read: int | None
+    last_read: int | None
+
+
+class BackfillResult(msgspec.Struct, frozen=True):
+    """The end of a backfill."""
+
+    plan: Plan
+    loaded: Loaded
+    ghosts: int
+    """Documents that were removed since their items were gone."""
+    findings: Any = None
+    """Those of the verification; None where none was asked for."""
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """Backfills tables of one deployment. Whatever it writes may be written again: it may be killed at any moment."""
+
+    deployment: Deployment
+    jobs: Jobs
+    options: LoadOptions = field(default_factory=LoadOptions)
+    stop: Event = field(default_factory=Event)
+    """Set it to stop a load in order; it can be taken up again."""
+    observe: Callable[[object], None] = lambda _fact: None
+    """Gets `StepBegan` and `PageDone`, one at a time."""
+
+    def plan(self, table: str) -> tuple[Plan, Sequence[Unit]]:
+        """The plan of a new load, with its price. Nothing is written but what the table's indices remember of its
+        stream.
+
+        Raises:
+            ConfigError: the table has no stream, can't be read, or no mapping names an index for it.
+        """
+        source = self.deployment.pages.describe(table)
+        stream = _stream_of(source, self.options)
+        compiled = self._compiled(source, stream)
+        segments = segments_of(source, self.options.workers)
+        units = read_units_of_scan(source.size_bytes)
+        now = datetime.fromtimestamp(self.deployment.now(), UTC)
+        plan = Plan(
+            job=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            table=table,
+            table_id=source.id,
+            stream=stream.arn,
+            began_at=now - timedelta(microseconds=CLOCK_MARGIN_MICROS),
+            mapping=_digest_of(compiled),
+            indices=tuple(compiled.bodies),
+            units=segments,
+            items=source.item_count,
+            size_bytes=source.size_bytes,
+            read_units=units,
+            dollars=dollars_of_read_units(units),
+        )
+        return plan, units_of(segments)
+
+    def begin(self, plan: Plan, units: Sequence[Unit]) -> None:
+        """Keep the plan: from now on it can be taken up."""
+        self.jobs.create(plan, units)
+
+    def run(self, table: str, job: str, *, verify: bool = True) -> BackfillResult:
+        """Do all that the job has left to do.
+
+        Raises:
+            LoadStopped: `stop` was set.
+            ConfigError: the table, its stream or its mapping is another than when the load began, or an index refuses
+                what is written.
+        """
+        plan, units = self.jobs.plan(table, job)
+        steps = self.jobs.steps(table, job)
+        if "aborted" in steps:
+            raise ConfigError(f"the load {job} of {table} was aborted", remedy="Begin a new one.")
+        source = self._same(plan)
+        stream = plan.stream_of_table()
+        compiled = self._compiled(source, stream)
+        if _digest_of(compiled) != plan.mapping:
+            raise ConfigError(
+                f"{compiled.mapping.source}: the mapping has changed since the load {job} began",
+                remedy=f"Take the change back, or: cdc backfill abort --table {table}, and begin anew.",
+            )
+        if "loaded" not in steps:
+            self.observe(StepBegan("load", plan))
+            self._load(plan, units, source, stream, compiled)
+            self.jobs.did(plan, "loaded")
+        loaded = self.loaded(plan)
+        ghosts = self._without_ghosts(plan, source, compiled, loaded)
+        findings = self._verified(plan) if verify else None
+        self.jobs.did(plan, "finished", findings.to_json() if findings is not None else b"{}")
+        return BackfillResult(plan, loaded, ghosts, findings)
+
+    def loaded(self, plan: Plan) -> Loaded:
+        """How far the load is, by its cursors."""
+        cursors = self.jobs.cursors(plan.table, plan.job).values()
+        outcomes: Counter[str] = Counter()
+        for cursor in cursors:
+            outcomes.update(cursor.outcomes)
+        return Loaded(
+            items=sum(cursor.items for cursor in cursors),
+            outcomes=dict(outcomes),
+            read_units=sum(cursor.read_units for cursor in cursors),
+            first_read=min((one.first_read for one in cursors if one.first_read is not None), default=None),
+            last_read=max((one.last_read for one in cursors if one.last_read is not None), default=None),
+        )
+
+    def _compiled(self, source: SourceTable, stream: Stream) -> CompiledMapping:
+        compiled = self.deployment.prepare(stream, source.keys, source.view if stream.minute is not None else None)
+        if self.options.index is not None:
+            owners = tuple(owner for owner in compiled.owners if owner.index == self.options.index)
+            compiled = replace(compiled, owners=owners)
+        if not compiled.bodies:
+            named = f"the index {self.options.index}" if self.options.index else "an index"
+            raise ConfigError(
+                f"{compiled.mapping.source} names no document of {source.name} for {named}: nothing would be loaded",
+                remedy="Add `documents` to the mapping.",
+            )
+        return compiled
+
+    def _same(self, plan: Plan) -> SourceTable:
+        """The table, if it and its stream are still those of the plan."""
+        source = self.deployment.pages.describe(plan.table)
+        again = f"cdc backfill abort --table {plan.table}, and begin a new load."
+        if source.id != plan.table_id:
+            raise ConfigError(f"the table {plan.table} was replaced since the load {plan.job} began", remedy=again)
+        if ":dynamodb:" in plan.stream and (source.stream is None or source.stream.arn != plan.stream):
+            raise ConfigError(
+                f"the stream {plan.stream} of {plan.table} is not on any more: changes may have been made that no "
+                "stream tells of",
+                remedy=f"Enable a stream, then {again}",
+            )
+        return source
+
+    # --- the load
+
+    def _load(
+        self, plan: Plan, units: Sequence[Unit], source: SourceTable, stream: Stream, compiled: CompiledMapping
+    ) -> None:
+        """All units, in random order, some at once: no partition of the table is read hot."""
+        pace = Pace(self.options.max_read_units, clock=self.deployment.clock, sleep=self.deployment.sleep)
+        cursors = self.jobs.cursors(plan.table, plan.job)
+        left = [(unit, cursors.get(unit.name) or Cursor(unit.name)) for unit in units]
+        left = [(unit, cursor) for unit, cursor in left if not cursor.done]
+        random.shuffle(left)
+        failed = Event()
+        guard = _Guard(lambda: self._same(plan), self.deployment.clock)
+
+        def wanted() -> bool:
+            return not (self.stop.is_set() or failed.is_set())
+
+        pending = iter(left)
+        lock, told = Lock(), Lock()
+
+        def following() -> Iterator[tuple[Unit, Cursor]]:
+            while wanted():
+                with lock:
+                    unit = next(pending, None)
+                if unit is None:
+                    return
+                yield unit
+
+        def work() -> None:
+            reader = self._pages(plan, pace, wanted)
+            sink = self.deployment.load_sink(self.deployment.index(lambda _table: compiled))
+            loader = UnitLoader(
+                self.deployment, reader, sink, stream, source.keys, lambda cursor: self.jobs.save(plan, cursor), wanted
+            )
+            try:
+                for unit, cursor in following():
+                    for done in loader.load(unit, cursor):
+                        guard.look()
+                        with told:
+                            self._tell(done)
+            except BaseException:
+                failed.set()
+                raise
+            finally:
+                sink.close()
+
+        self._in_threads(work, min(self.options.workers, max(1, len(left))))
+        if self.stop.is_set():
+            raise LoadStopped
+
+    def _tell(self, done: PageDone) -> None:
+        self.observe(done)
+
+    def _in_threads(self, work: Callable[[], None], count: int) -> None:
+        if count == 1:
+            work()
+            return
+        with ThreadPoolExecutor(count, thread_name_prefix="load") as threads:
+            running: list[Future[None]] = [threads.submit(work) for _ in range(count)]
+            try:
+                wait(running, return_when=FIRST_EXCEPTION)
+            except KeyboardInterrupt:
+                self.stop.set()
+            errors = [error for future in running if (error := future.exception()) is not None]
+            for error in errors:
+                if not isinstance(error, LoadStopped):
+                    raise error
+
+    def _pages(self, plan: Plan, pace: Pace, wanted: Callable[[], bool]) -> PageReader:
+        return ScanPages(self.deployment, plan.table, pace, wanted)
+
+    # --- what follows
+
+    def _without_ghosts(self, plan: Plan, source: SourceTable, compiled: CompiledMapping, loaded: Loaded) -> int:
+        """Remove the documents whose items were deleted, or left, since they were read."""
+        if (told := self.jobs.result(plan.table, plan.job, "ghosts_closed")) is not None:
+            return int(msgspec.json.decode(told)["removed"])
+        self.observe(StepBegan("ghosts", plan))
+        from cdc.loads.ghosts import close_ghosts
+
+        removed = close_ghosts(self.deployment, compiled, source, plan, loaded, wanted=lambda: not self.stop.is_set())
+        self.jobs.did(plan, "ghosts_closed", msgspec.json.encode({"removed": removed}))
+        return removed
+
+    def _verified(self, plan: Plan) -> Any:
+        self.observe(StepBegan("verify", plan))
+        from cdc.verification.verify import verify
+
+        findings = verify(self.deployment, plan.table)
+        self.jobs.did(plan, "verified", findings.to_json())
+        return findings
+
+
+@dataclass
+class _Guard:
+    """Looks now and then whether the table is still the same, whoever of the threads is there."""
+
+    check: Callable[[], object]
+    clock: Callable[[], float]
+    looked_at: float | None = None
+
+    def look(self) -> None:
+        now = self.clock()
+        if self.looked_at is None:
+            self.looked_at = now
+        elif now - self.looked_at >= _GUARD_SECONDS:
+            self.looked_at = now
+            self.check()
+
+
+def _stream_of(source: SourceTable, options: LoadOptions) -> Stream:
+    if options.kinesis_stream_arn is not None:
+        return Stream.kinesis(options.kinesis_stream_arn, source.name)
+    if source.stream is None:
+        raise ConfigError(
+            f"the table {source.name} has no stream: what is written while it is loaded would be lost",
+            remedy=f"aws dynamodb update-table --table-name {source.name} --stream-specification "
+            "StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES; start the consumer, then begin the load.",
+        )
+    return source.stream
+
+
+def _digest_of(compiled: CompiledMapping) -> str:
+    from cdc.mappings.identity import documents_in
+
+    told = [msgspec.json.encode(documents_in(index, compiled)) for index in sorted(compiled.bodies)]
+    return sha256(b"\n".join(told)).hexdigest()[:16]

@@ -1,0 +1,75 @@
+"""Loading: from a runtime to the deployment that loads, replays, verifications and repairs work with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cdc.errors import ConfigError
+from cdc.loads.deployment import ArchivePlace, Deployment
+from cdc.loads.jobs import FolderObjects, Jobs, S3Objects
+from cdc.loads.table import DynamoDBPages
+from cdc.mappings.compiled import CompiledMapping
+from cdc.sinks import Sink
+from consumers.clients import item_client, opensearch_options
+from consumers.pipelines import LOAD
+from consumers.runtime import Runtime
+from consumers.settings import Settings
+
+__all__ = ["deployment_of", "jobs_of"]
+
+
+def deployment_of(runtime: Runtime) -> Deployment:
+    """The parts of this deployment.
+
+    Raises:
+        ConfigError: no mapping names an index, or there are no credentials.
+    """
+    if runtime.clients.opensearch is None:
+        raise ConfigError(
+            "no mapping names an index: there is nothing to load or to verify",
+            remedy="Add `documents` to a mapping, and set CDC_OPENSEARCH_ENDPOINT.",
+        )
+    from cdc.sinks.opensearch.documents import OpenSearchDocuments
+
+    pipelines, settings = runtime.pipelines, runtime.settings
+
+    def index(mapping_of: Callable[[str], CompiledMapping]) -> Sink:
+        sink = pipelines.index(mapping_of)
+        if sink is None:
+            raise ConfigError("there is no index", remedy="Set CDC_OPENSEARCH_ENDPOINT.")
+        return sink
+
+    return Deployment(
+        pages=DynamoDBPages(item_client(settings.aws_timeout_seconds)),
+        items=runtime.clients.items,
+        prepare=runtime.tables.prepare,
+        index=index,
+        load_sink=lambda sink: pipelines.around(sink, LOAD, pipelines.sleep),
+        documents=OpenSearchDocuments.open(opensearch_options(settings)),
+        archive=_archive_of(runtime),
+        dead_letters=runtime.clients.dead_letters,
+    )
+
+
+def _archive_of(runtime: Runtime) -> ArchivePlace | None:
+    client, settings = runtime.clients.archive, runtime.settings
+    if client is None or settings.archive_bucket is None:
+        return None
+    return ArchivePlace(client, settings.archive_bucket, settings.archive_prefix)
+
+
+def jobs_of(runtime: Runtime) -> Jobs:
+    """Where the jobs of this deployment are kept: beside its archive, else in a folder of this user."""
+    place = _archive_of(runtime)
+    if place is not None:
+        return Jobs(S3Objects(place.client, place.bucket, f"{place.prefix}/jobs/"))
+    return Jobs(FolderObjects(_folder(runtime.settings)))
+
+
+def _folder(settings: Settings) -> Path:
+    if settings.cache_dir:
+        return Path(settings.cache_dir) / "jobs"
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "dynamodb-cdc" / "jobs"
