@@ -120,10 +120,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Consumer: how Kinesis is read: polling, or enhanced fan-out, which costs more."),
     ] = "polling"
     on_gap: Annotated[
-        Literal["stop", "continue"],
+        Literal["stop", "continue", "repair"],
         Meta(
-            description="Consumer: when records are gone before they were read: stop, or go on behind them and keep a "
-            "dead letter that says so."
+            description="Consumer: when records are gone before they were read: stop; continue behind them and keep a "
+            "dead letter that says so; or repair: continue, verify the whole table and mend its indices."
         ),
     ] = "stop"
     application: Annotated[

@@ -83,6 +83,8 @@ class Running:
     """The time of day, in seconds since 1970."""
     shards: dict[tuple[str, str], ShardStatus] = field(default_factory=dict)
     """The status of each shard that is read now, by stream's ARN and shard's id. Copy it before looping over it."""
+    repairing: dict[str, float] = field(default_factory=dict)
+    """The tables that are repaired after a gap, and since when."""
     stop_asked_at: float | None = None
     retention_seconds: float = RETENTION_SECONDS
     """How long the streams keep a record."""

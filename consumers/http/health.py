@@ -48,10 +48,11 @@ class Health:
         return Report(True, {"state": "alive"})
 
     def ready(self) -> Report:
-        """Alive and started, with shards to read or none left to claim, no sink out of reach, and no shard held for
-        longer than `degraded_after_seconds`."""
+        """Alive and started, with shards to read or none left to claim, no sink out of reach, no shard held for
+        longer than `degraded_after_seconds`, and no table that is repaired after a gap."""
         shards, unreachable, unclaimed = list(self.running.shards.values()), self.unreachable(), self.unclaimed()
         degraded = [self._degraded(shard) for shard in shards if self._is_degraded(shard)]
+        degraded += [self._repairing(table, since) for table, since in list(self.running.repairing.items())]
         state = self._state(bool(shards) or unclaimed == 0, bool(unreachable), bool(degraded))
         return Report(
             state == "ready",
@@ -73,6 +74,15 @@ class Health:
 
     def _is_degraded(self, shard: ShardStatus) -> bool:
         return shard.held_since is not None and shard.held_seconds(self.running.clock()) >= self.degraded_after_seconds
+
+    def _repairing(self, table: str, since: float) -> dict[str, Any]:
+        seconds = self.running.clock() - since
+        return {
+            "table": table,
+            "repairing": "after a gap: the whole table is verified",
+            "since": datetime.fromtimestamp(self.now() - seconds, UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds),
+        }
 
     def _degraded(self, shard: ShardStatus) -> dict[str, Any]:
         held = shard.held_seconds(self.running.clock())

@@ -24,7 +24,7 @@ from consumers.kcl.sources.source import Source, follow_kinesis, follow_stream, 
 from consumers.kcl.status_file import StatusFile, tell
 from consumers.kcl.tuning import kcl_settings
 from consumers.pipelines import CONSUMER
-from consumers.runtime import open_runtime
+from consumers.runtime import Runtime, open_runtime
 from consumers.settings import Settings
 
 __all__ = ["Following", "serve"]
@@ -116,11 +116,30 @@ def serve(settings: Settings, following: Following, status: StatusFile, own: Cal
             ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
             source,
             pipeline_for,
-            Gaps(running, runtime.clients.dead_letters if settings.on_gap == "continue" else None),
+            _gaps(runtime, running, source),
             running=running,
             observe=observe,
         )
         log.info("stopped: %d records settled", progress.total)
+
+
+def _gaps(runtime: Runtime, running: Running, source: Source) -> Gaps:
+    letters, on_gap = runtime.clients.letters, runtime.settings.on_gap
+    if on_gap == "stop" or letters is None:
+        return Gaps(running, None)
+    if on_gap == "continue":
+        return Gaps(running, runtime.clients.dead_letters)
+    from cdc.verification.verify import verify
+
+    from consumers.kcl.gap_repairs import GapRepairs
+    from consumers.loading import deployment_of
+
+    deployment = deployment_of(runtime)
+    repairs = GapRepairs(
+        running, letters, lambda table: verify(deployment, table, repair=True), source.tables_by_name(runtime)
+    )
+    repairs.start()
+    return Gaps(running, runtime.clients.dead_letters, then=repairs.found)
 
 
 def _region() -> str:

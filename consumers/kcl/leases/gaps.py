@@ -59,11 +59,15 @@ class Gap:
             stream=self.stream,
             table=self.table,
             reason="gap: the shard is gone" if self.whole_shard else "gap: records were trimmed before they were read",
-            detail=f"{self.text}. Nothing of it can be redriven: write the table's items again, or rebuild the index.",
+            detail=f"{self.text}. Nothing of it can be redriven: `cdc verify --repair` mends the index.",
             about={"shard": self.shard, "after": self.after, "wholeShard": self.whole_shard},
             now=now,
             sequence=self.after,
         )
+
+
+def _nothing(_name: str) -> None:
+    """Nothing follows."""
 
 
 def _now() -> datetime:
@@ -78,6 +82,8 @@ class Gaps:
     letters: DeadLetterStore | None
     """Where each gap is kept before reading goes on behind it; None: the process stops at the first."""
     now: Callable[[], datetime] = _now
+    then: Callable[[str], None] = _nothing
+    """Told the table, or the Kinesis stream, of each gap that was recorded."""
 
     @property
     def goes_on(self) -> bool:
@@ -95,9 +101,10 @@ class Gaps:
             failure = ConsumerFailed(
                 gap.text,
                 remedy="CDC_ON_GAP=continue goes on behind it and keeps a dead letter that says what is missing; "
-                "rebuild what was made of the table.",
+                "CDC_ON_GAP=repair also verifies the whole table, and mends its indices.",
             )
             self.running.fail(failure)
             raise failure
         self.letters.keep(gap.letter(self.now()))
         log.error("going on behind a gap, kept as a dead letter: %s", gap.text)
+        self.then(gap.table)

@@ -53,6 +53,10 @@ class Source(Protocol):
         """The name that people call the stream by: its table, or the Kinesis stream's name."""
         ...
 
+    def tables_by_name(self, runtime: Runtime) -> dict[str, Sequence[str]]:
+        """The tables that each name stands for, as far as they are known by name."""
+        ...
+
     def reader(self, arn: str) -> Callable[[Payload], Record]:
         """The function that reads the stream's records."""
         ...
@@ -102,6 +106,10 @@ class TableSource:
         """See `Source.name`."""
         return Stream.dynamodb(arn).table
 
+    def tables_by_name(self, runtime: Runtime) -> dict[str, Sequence[str]]:
+        """See `Source.tables_by_name`."""
+        return {one.name: (one.name,) for one in self.facts}
+
     def reader(self, arn: str) -> Callable[[Payload], Record]:
         """See `Source.reader`."""
         return partial(_read_adapter, stream=Stream.dynamodb(arn))
@@ -142,6 +150,10 @@ class KinesisSource:
         """See `Source.name`."""
         return self.stream.name
 
+    def tables_by_name(self, runtime: Runtime) -> dict[str, Sequence[str]]:
+        """See `Source.tables_by_name`: those that a mapping names, and not by a pattern."""
+        return {self.stream.name: _named(runtime)}
+
     def reader(self, arn: str) -> Callable[[Payload], Record]:
         """See `Source.reader`."""
         return partial(_read_kinesis, arn=arn)
@@ -153,8 +165,11 @@ class KinesisSource:
     def prepare(self, runtime: Runtime) -> None:
         """See `Source.prepare`: only the tables' precision can be asked for; the rest is done at their first record."""
         if runtime.settings.kinesis_precision == "microsecond":
-            names = [file.table for file in runtime.mappings.files]
-            check_precision(self.stream.arn, [name for name in names if not set(name) & set("*?[")])
+            check_precision(self.stream.arn, _named(runtime))
+
+
+def _named(runtime: Runtime) -> list[str]:
+    return [file.table for file in runtime.mappings.files if not set(file.table) & set("*?[")]
 
 
 def _read_adapter(payload: Payload, stream: Stream) -> Record:
