@@ -82,7 +82,7 @@ class GapRepairs:
                 self.letters.delete(key)
             is_done = not self._letters(source)
         except CdcError as error:
-            log.error("%s: the repair after a gap failed, and is tried again: %s", source, error)
+            log.warning("%s: the repair after a gap failed, and is tried again: %s", source, error)
             return False
         if is_done and self.running.repairing.get(source) == began:
             self.running.repairing.pop(source, None)
