@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import sha256
 
 from cdc.errors import MalformedRecord
 from cdc.records.attributes import canonical_number, split
 
-__all__ = ["MAX_ID_BYTES", "document_id", "key_text"]
+__all__ = ["MAX_ID_BYTES", "document_id", "id_parts", "is_digest", "key_of_text", "key_text"]
 
 
 MAX_ID_BYTES = 512
@@ -29,6 +29,20 @@ def document_id(parts: Sequence[str]) -> str:
     if not text or len(text.encode()) > MAX_ID_BYTES or _DIGEST.fullmatch(text):
         return "sha256:" + sha256(text.encode()).hexdigest()
     return text
+
+
+def is_digest(identifier: str) -> bool:
+    """Does the id look like the digest that stands for a long one, whose parts nobody can tell?"""
+    return _DIGEST.fullmatch(identifier) is not None
+
+
+def id_parts(identifier: str, count: int) -> tuple[str, ...] | None:
+    """The `count` parts that `document_id` makes this id of; None if there are none, or if it is a digest."""
+    if count == 1:
+        parts = (identifier,)
+    else:
+        parts = tuple([part.replace("%7C", "|").replace("%25", "%") for part in identifier.split("|")])
+    return parts if len(parts) == count and document_id(parts) == identifier else None
 
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -52,4 +66,18 @@ def key_text(value: object) -> str:
     raise MalformedRecord("a key attribute is S, N or B")
 
 
+def key_of_text(text: str, tag: str) -> dict[str, str] | None:
+    """The key attribute of this tag (S, N or B) that `key_text` makes the text of; None if there is none."""
+    value = {tag: text.translate(_FROM_BASE64URL) if tag == "B" else text}
+    try:
+        if tag == "B":
+            b64decode(value[tag], validate=True)
+        return value if key_text(value) == text else None
+    except (MalformedRecord, ValueError):
+        return None
+
+
 _TO_BASE64URL = str.maketrans("+/", "-_")
+
+
+_FROM_BASE64URL = str.maketrans("-_", "+/")

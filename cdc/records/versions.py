@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdc.errors import MalformedRecord
 
-__all__ = ["minute_at", "version_at", "version_before_stream", "version_in_stream"]
+__all__ = ["is_below_all_streams", "minute_at", "minute_of_version", "version_at", "version_before_stream", "version_in_stream"]
 
 
 _EPOCH_MINUTE = 26_297_280  # 2020-01-01T00:00Z in minutes since 1970
@@ -51,3 +51,13 @@ def version_at(created_micros: int) -> int:
     """The document version of a change that has no sequence number of the table: by its microsecond since 1970."""
     minute, micros = divmod(created_micros, 60_000_000)
     return _version(minute - _EPOCH_MINUTE, micros)
+
+
+def minute_of_version(version: int) -> int:
+    """The minute since 2020-01-01T00:00Z that a version begins with: of its stream's creation, or of its change."""
+    return version >> _RANK_BITS
+
+
+def is_below_all_streams(version: int) -> bool:
+    """Is the version below every record of any stream, as those that OpenSearch counts by itself are?"""
+    return version < _HALF_RANK

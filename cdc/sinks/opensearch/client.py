@@ -40,8 +40,11 @@ class OpenSearchOptions:
     timeout_seconds: float = 30.0
 
 
-def opensearch_client(options: OpenSearchOptions) -> OpenSearch:
+def opensearch_client(options: OpenSearchOptions, *, raw_answers: bool = False) -> OpenSearch:
     """A client that neither retries nor sniffs: the sink decides what a failure means.
+
+    Args:
+        raw_answers: answers are their JSON text, for who reads them with all digits; errors stay opensearch-py's.
 
     Raises:
         ConfigError: SigV4 has no credentials or region.
@@ -58,6 +61,8 @@ def opensearch_client(options: OpenSearchOptions) -> OpenSearch:
             more["http_auth"] = (options.username, options.password)
         case "es" | "aoss":
             more["http_auth"] = _signer(options)
+    if raw_answers:
+        more["serializer"] = _raw_answers()
     return OpenSearch(
         hosts=[_with_port(options.endpoint)],
         timeout=options.timeout_seconds,
@@ -66,6 +71,18 @@ def opensearch_client(options: OpenSearchOptions) -> OpenSearch:
         pool_maxsize=16,
         **more,
     )
+
+
+def _raw_answers() -> Any:
+    from opensearchpy.serializer import JSONSerializer
+
+    class RawAnswers(JSONSerializer):
+        """Writes JSON, and leaves what it is given to read as it is."""
+
+        def loads(self, s: str) -> Any:
+            return s
+
+    return RawAnswers()
 
 
 def _with_port(endpoint: str) -> str:
