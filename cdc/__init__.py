@@ -1,7 +1,7 @@
 """Reads the changes of DynamoDB tables, keeps values exact, and writes each change to sinks at least once, in order.
 
-This module is the public API (docs/api.md). It imports no client of AWS or OpenSearch: `changes_from_lambda` and
-`read_archive` are imported when they are first used.
+This module is the public API (docs/api.md). It imports no client of AWS or OpenSearch: `changes_from_lambda`,
+`read_archive`, `backfill` and `verify` are imported when they are first used.
 """
 
 from importlib import import_module
@@ -29,7 +29,9 @@ from cdc.sinks import Sink
 
 if TYPE_CHECKING:
     from cdc.archive import read_archive
+    from cdc.loads.backfill import backfill
     from cdc.records.decoding import changes_from_lambda
+    from cdc.verification.verify import verify
 
 __all__ = [
     "Added",
@@ -63,11 +65,18 @@ __all__ = [
     "StreamView",
     "Superseded",
     "__version__",
+    "backfill",
     "changes_from_lambda",
     "read_archive",
+    "verify",
 ]
 
-_LAZY = {"changes_from_lambda": "cdc.records.decoding", "read_archive": "cdc.archive"}
+_LAZY = {
+    "backfill": "cdc.loads.backfill",
+    "changes_from_lambda": "cdc.records.decoding",
+    "read_archive": "cdc.archive",
+    "verify": "cdc.verification.verify",
+}
 
 if not TYPE_CHECKING:  # a type checker would take every name for one of this module's
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cdc.errors import ConfigError
@@ -14,10 +15,10 @@ from cdc.mappings.compiled import CompiledMapping
 from cdc.sinks import Sink
 from consumers.clients import item_client, opensearch_options
 from consumers.pipelines import LOAD
-from consumers.runtime import Runtime
-from consumers.settings import Settings
+from consumers.runtime import Runtime, open_runtime
+from consumers.settings import Settings, load_settings
 
-__all__ = ["deployment_of", "jobs_of"]
+__all__ = ["deployment_of", "jobs_of", "open_deployment"]
 
 
 def deployment_of(runtime: Runtime) -> Deployment:
@@ -31,6 +32,7 @@ def deployment_of(runtime: Runtime) -> Deployment:
             "no mapping names an index: there is nothing to load or to verify",
             remedy="Add `documents` to a mapping, and set CDC_OPENSEARCH_ENDPOINT.",
         )
+    from cdc.sinks.opensearch.client import opensearch_client
     from cdc.sinks.opensearch.documents import OpenSearchDocuments
 
     pipelines, settings = runtime.pipelines, runtime.settings
@@ -47,10 +49,24 @@ def deployment_of(runtime: Runtime) -> Deployment:
         prepare=runtime.tables.prepare,
         index=index,
         load_sink=lambda sink: pipelines.around(sink, LOAD, pipelines.sleep),
-        documents=OpenSearchDocuments.open(opensearch_options(settings)),
+        documents=OpenSearchDocuments(opensearch_client(opensearch_options(settings), raw_answers=True)),
         archive=_archive_of(runtime),
         dead_letters=runtime.clients.dead_letters,
     )
+
+
+@contextmanager
+def open_deployment(environment: Mapping[str, str]) -> Iterator[tuple[Deployment, Jobs]]:
+    """The deployment that an environment describes, and where its jobs are kept; its clients are closed at the end.
+
+    Raises:
+        ConfigError: settings or mappings are wrong, or no mapping names an index.
+    """
+    runtime = open_runtime(load_settings(environment))
+    try:
+        yield deployment_of(runtime), jobs_of(runtime)
+    finally:
+        runtime.close()
 
 
 def _archive_of(runtime: Runtime) -> ArchivePlace | None:

@@ -27,7 +27,7 @@ from cdc.loads.unit import LoadStopped, PageDone, PageReader, ScanPages, UnitLoa
 from cdc.mappings.compiled import CompiledMapping
 from cdc.records.stream import Stream
 
-__all__ = ["Backfill", "BackfillResult", "LoadOptions", "Loaded", "StepBegan"]
+__all__ = ["Backfill", "BackfillResult", "LoadOptions", "Loaded", "StepBegan", "backfill"]
 
 _GUARD_SECONDS = 30.0
 """How often a running load looks whether its table and stream are still the same."""
@@ -318,3 +318,42 @@ def _digest_of(compiled: CompiledMapping) -> str:
 
     told = [msgspec.json.encode(documents_in(index, compiled)) for index in sorted(compiled.bodies)]
     return sha256(b"\n".join(told)).hexdigest()[:16]
+
+
+def backfill(
+    deployment: Deployment,
+    table: str,
+    *,
+    jobs: Jobs,
+    max_read_units: float | None = None,
+    workers: int = 4,
+    kinesis_stream_arn: str | None = None,
+    index: str | None = None,
+    export: str | None = None,
+    verify: bool = True,
+    observe: Callable[[object], None] = lambda _fact: None,
+) -> BackfillResult:
+    """Make the table's indices whole: load every item below the changes of the stream, remove ghosts, verify.
+
+    An unfinished load of the table is taken up; else a new one begins.
+
+    Args:
+        max_read_units: read units a second at most.
+        workers: parts of the table that are read at once.
+        kinesis_stream_arn: the Kinesis stream that carries the table's changes; default: the table's own stream.
+        index: only this index of the mapping.
+        export: the location of a finished export to load from, instead of the table.
+
+    Raises:
+        ConfigError: the table has no stream, can't be read, was replaced, or an index refuses what is written.
+    """
+    options = LoadOptions(
+        workers=workers, max_read_units=max_read_units, kinesis_stream_arn=kinesis_stream_arn, index=index
+    )
+    load = Backfill(deployment, jobs, options, observe=observe)
+    job = jobs.unfinished(table)
+    if job is None:
+        plan, units = load.plan_of_export(table, export) if export else load.plan(table)
+        load.begin(plan, units)
+        job = plan.job
+    return load.run(table, job, verify=verify)
