@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -96,7 +96,7 @@ class Backfill:
         """
         source = self.deployment.pages.describe(table)
         stream = _stream_of(source, self.options)
-        compiled = self._compiled(source, stream)
+        compiled = self._compiled(source, stream, None if self.options.index is None else (self.options.index,))
         segments = segments_of(source, self.options.workers)
         units = read_units_of_scan(source.size_bytes)
         now = datetime.fromtimestamp(self.deployment.now(), UTC)
@@ -134,7 +134,7 @@ class Backfill:
             raise ConfigError(f"the load {job} of {table} was aborted", remedy="Begin a new one.")
         source = self._same(plan)
         stream = plan.stream_of_table()
-        compiled = self._compiled(source, stream)
+        compiled = self._compiled(source, stream, plan.indices)
         if _digest_of(compiled) != plan.mapping:
             raise ConfigError(
                 f"{compiled.mapping.source}: the mapping has changed since the load {job} began",
@@ -164,13 +164,12 @@ class Backfill:
             last_read=max((one.last_read for one in cursors if one.last_read is not None), default=None),
         )
 
-    def _compiled(self, source: SourceTable, stream: Stream) -> CompiledMapping:
+    def _compiled(self, source: SourceTable, stream: Stream, indices: Collection[str] | None) -> CompiledMapping:
         compiled = self.deployment.prepare(stream, source.keys, source.view if stream.minute is not None else None)
-        if self.options.index is not None:
-            owners = tuple(owner for owner in compiled.owners if owner.index == self.options.index)
-            compiled = replace(compiled, owners=owners)
+        if indices is not None:
+            compiled = replace(compiled, owners=tuple(owner for owner in compiled.owners if owner.index in indices))
         if not compiled.bodies:
-            named = f"the index {self.options.index}" if self.options.index else "an index"
+            named = f"the index {', '.join(indices)}" if indices else "an index"
             raise ConfigError(
                 f"{compiled.mapping.source} names no document of {source.name} for {named}: nothing would be loaded",
                 remedy="Add `documents` to the mapping.",

@@ -145,7 +145,11 @@ def _asked(table: str, remedy: str, ask: Callable[[], Any]) -> Any:
             return ask()
     except SinkUnavailable as error:
         code = code_of(error.__cause__)
-        if code in ("AccessDeniedException", "UnrecognizedClientException", "ResourceNotFoundException"):
+        if code in ("ResourceNotFoundException", "TableNotFoundException"):
+            raise ConfigError(
+                f"there is no table {table} here", remedy="Check its name, AWS_REGION and the credentials."
+            ) from error
+        if code in ("AccessDeniedException", "UnrecognizedClientException", "ValidationException"):
             raise ConfigError(f"the table {table} can't be read: {code}", remedy=remedy) from error
         raise
 

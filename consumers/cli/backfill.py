@@ -83,14 +83,13 @@ def _planned(backfill: Backfill, table: str, export: str | None, export_now: str
 def resume_backfill(
     table: Table,
     job: Annotated[str | None, typer.Option(help="The load; default: the newest that is not finished.")] = None,
-    index: Index = None,
     max_read_units: Units = None,
     workers: Workers = 4,
     no_verify: NoVerify = False,
     as_json: Json = False,
 ) -> None:
     """Go on with a load that was stopped or killed."""
-    with _opened(index, max_read_units, workers, as_json) as (backfill, screen):
+    with _opened(None, max_read_units, workers, as_json) as (backfill, screen):
         name = job or backfill.jobs.unfinished(table)
         if name is None:
             raise ConfigError(
@@ -175,7 +174,7 @@ def _stopped_in_order(stop: Callable[[], None]) -> Iterator[None]:
         print("stopping behind the pages that are being written …", file=sys.stderr)
         signal.signal(number, before[number])
 
-    before = {number: signal.signal(number, once) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: signal.signal(number, once) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
