@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from cdc.errors import MalformedRecord
 
-__all__ = ["is_below_all_streams", "minute_at", "minute_of_version", "version_at", "version_before_stream", "version_in_stream"]
+__all__ = [
+    "is_below_all_streams",
+    "minute_at",
+    "minute_of_version",
+    "version_at",
+    "version_before_stream",
+    "version_in_stream",
+]
 
 
 _EPOCH_MINUTE = 26_297_280  # 2020-01-01T00:00Z in minutes since 1970

@@ -70,8 +70,7 @@ class Expectations:
     def keeps(self, index: str, keys: RawItem | None) -> bool:
         """May a document of a removed item rightly stay, since `on_remove` or `on_expiry` says keep?"""
         return any(
-            "keep" in (owner.document.on_remove, owner.document.on_expiry)
-            and (keys is None or owner.may_take(keys))
+            "keep" in (owner.document.on_remove, owner.document.on_expiry) and (keys is None or owner.may_take(keys))
             for owner in self.only(index).owners
         )
 

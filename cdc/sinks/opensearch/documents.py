@@ -291,7 +291,9 @@ def _refused(index: str, kind: str, text: str) -> ConfigError | SinkUnavailable:
             remedy="Allow this user or role to search, scroll, get and refresh it (indices:data/read/*, "
             "indices:admin/refresh, indices:admin/mappings/get).",
         )
-    return ConfigError(f"the index {index} can't be read: {text}", remedy="Check the index, and `index` in the mapping.")
+    return ConfigError(
+        f"the index {index} can't be read: {text}", remedy="Check the index, and `index` in the mapping."
+    )
 
 
 def _out_of_reach(index: str, text: str, kind: CauseKind = CauseKind.OUT_OF_REACH) -> SinkUnavailable:
