@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import orjson
 
@@ -33,8 +34,8 @@ class Candidates:
 
     def of(self, pairs: Sequence[Pair]) -> list[Candidate]:
         """The candidates whose keys are known."""
-        found = []
-        unknown = []
+        found: list[Candidate] = []
+        unknown: list[Candidate] = []
         for pair in pairs:
             if pair.ours is not None:
                 found.append(self._of_item(pair.ours, pair.theirs))
@@ -73,7 +74,7 @@ class Candidates:
         return Candidate(index, identifier, routing, self.keys.of_id(index, identifier), theirs.version)
 
     def _by_fields(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        found = []
+        found: list[Candidate] = []
         for start in range(0, len(candidates), _AT_ONCE):
             part = candidates[start : start + _AT_ONCE]
             for index in dict.fromkeys(candidate.index for candidate in part):
@@ -102,7 +103,7 @@ class Candidates:
         while True:
             page = patiently(
                 self.deployment,
-                lambda after=after: self.deployment.pages.page(table, 0, 1, after, consistent=True),
+                partial(self.deployment.pages.page, table, 0, 1, after, consistent=True),
             )
             self.units.spend(page.read_units)
             for item in page.items:

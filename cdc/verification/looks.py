@@ -7,7 +7,9 @@ between two looks nothing is said: the next round looks again, and after three i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 
 import msgspec
@@ -146,9 +148,7 @@ class Looks:
         for index in dict.fromkeys(candidate.index for candidate in candidates):
             places = [place for place, candidate in enumerate(candidates) if candidate.index == index]
             wanted = [(candidates[place].id, candidates[place].routing) for place in places]
-            answers = patiently(
-                self.deployment, lambda index=index, wanted=wanted: self.deployment.documents.get(index, wanted)
-            )
+            answers = patiently(self.deployment, partial(self.deployment.documents.get, index, wanted))
             for place, document in zip(places, answers, strict=True):
                 found[place] = document
         return found
@@ -192,8 +192,6 @@ def _state(item: RawItem | None, document: FoundDocument | None) -> bytes:
 
 def _text(item: RawItem) -> bytes:
     """One text for equal items, in whatever order their attributes and the members of their sets come."""
-    try:
+    with suppress(MalformedRecord, TypeError):  # then as it comes
         item = encode_item(decode_item(item))
-    except (MalformedRecord, TypeError):
-        pass  # as it comes, then
     return orjson.dumps(orjson.loads(keys_json(item)), option=orjson.OPT_SORT_KEYS)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 
 import msgspec
@@ -70,13 +71,10 @@ class Reading:
         parts = list(range(segments))
         if workers > 1:
             random.shuffle(parts)  # no partition is hot
-        jobs = [lambda part=part: self._segment(part, segments) for part in parts]
+        jobs = [partial(self._segment, part, segments) for part in parts]
         slices = max(1, workers)
-        jobs += [
-            lambda number=number, part=part: self._slice(number, part, slices)
-            for number in range(len(self.expectations.indices))
-            for part in range(slices)
-        ]
+        for number in range(len(self.expectations.indices)):
+            jobs += [partial(self._slice, number, part, slices) for part in range(slices)]
         if workers <= 1:
             for job in jobs:
                 job()

@@ -146,8 +146,7 @@ class Repairer:
             return keys is not None
         removal = change_of_item(None, keys, self.expectations.stream, version=self.expectations.version)
         return any(
-            not isinstance(write, Rejected)
-            and (write.id, write.routing) == (fault.candidate.id, fault.candidate.routing)
+            not isinstance(write, Rejected) and (write.id, write.routing) == _place(fault.candidate)[1:]
             for write in self.expectations.only(fault.difference.index).writes(removal)
         )
 

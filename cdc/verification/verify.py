@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -192,7 +193,7 @@ class _Run:
             self._look(pairs)
         for index in self.expectations.indices:
             seed = chance.randrange(1 << 31)
-            drawn = patiently(self.deployment, lambda index=index, seed=seed: self._drawn(index, size, seed))
+            drawn = patiently(self.deployment, partial(self._drawn, index, size, seed))
             self.documents += len(drawn)
             self._look(self.candidates.of_documents(index, drawn))
         for rest in _parts(self.candidates.rest()):
@@ -222,7 +223,7 @@ class _Run:
         for part in parts:
             page = patiently(
                 self.deployment,
-                lambda part=part: self.deployment.pages.page(self.source.name, part, segments, None, limit=limit),
+                partial(self.deployment.pages.page, self.source.name, part, segments, None, limit=limit),
             )
             self.units.spend(page.read_units)
             for item in page.items:
