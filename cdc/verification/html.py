@@ -22,9 +22,10 @@ __all__ = ["html_of"]
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _MOST_FIELDS = 60
-_MOST_CHARACTERS = 1200
+_MOST_CHARACTERS = 600
 _LEAST_WIDTH = 1.5
 """Percent: so wide is the bar of a class that has any."""
+_COLUMNS = {"expected": "The item says", "found": "The index holds"}
 
 
 def html_of(findings: Findings) -> str:
@@ -159,11 +160,12 @@ def _example(one: Difference) -> Iterator[str]:
     sides = sides_of(one.expected, one.found)
     differing = [side for side in sides if side.differs]
     equal = [side for side in sides if not side.differs]
+    columns = [name for name in _COLUMNS if getattr(one, name) is not None]
     if differing:
-        yield _table(differing)
+        yield _table(differing, columns)
     if equal:
         noun = "field is" if len(equal) == 1 else "fields are"
-        yield f"<details><summary>{len(equal):,} {noun} equal</summary>{_table(equal)}</details>\n"
+        yield f"<details><summary>{len(equal):,} {noun} equal</summary>{_table(equal, columns)}</details>\n"
     yield "</article>\n"
 
 
@@ -177,22 +179,21 @@ def _keys(one: Difference) -> str:
     return f" · keys <code>{_text(keys)}</code>"
 
 
-def _table(sides: Sequence[Sides]) -> str:
-    rows = "".join(map(_fields, sides[:_MOST_FIELDS]))
+def _table(sides: Sequence[Sides], columns: Sequence[str]) -> str:
+    rows = "".join(_row_of_field(side, columns) for side in sides[:_MOST_FIELDS])
     if len(sides) > _MOST_FIELDS:
-        rows += f'<tr><td colspan="3" class="more">and {len(sides) - _MOST_FIELDS:,} more fields</td></tr>\n'
-    return (
-        '<table><thead><tr><th scope="col">Field</th><th scope="col">The item says</th>'
-        f'<th scope="col">The index holds</th></tr></thead><tbody>\n{rows}</tbody></table>\n'
-    )
+        more = f"and {len(sides) - _MOST_FIELDS:,} more fields"
+        rows += f'<tr><td colspan="{len(columns) + 1}" class="more">{more}</td></tr>\n'
+    heads = "".join(f'<th scope="col">{_COLUMNS[name]}</th>' for name in columns)
+    return f'<table><thead><tr><th scope="col">Field</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table>\n'
 
 
-def _fields(side: Sides) -> str:
-    return (
-        f'<tr class="{"differs" if side.differs else "equal"}"><th scope="row">{_text(side.path) or "the whole"}</th>'
-        f'<td data-side="The item says">{_value(side.expected, side, "expected")}</td>'
-        f'<td data-side="The index holds">{_value(side.found, side, "found")}</td></tr>\n'
+def _row_of_field(side: Sides, columns: Sequence[str]) -> str:
+    values = "".join(
+        f'<td data-side="{_COLUMNS[name]}">{_value(getattr(side, name), side, name)}</td>' for name in columns
     )
+    path = _text(side.path) or "the whole"
+    return f'<tr class="{"differs" if side.differs else "equal"}"><th scope="row">{path}</th>{values}</tr>\n'
 
 
 def _value(value: str | None, side: Sides, name: str) -> str:

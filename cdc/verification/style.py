@@ -43,7 +43,9 @@ padding:.75rem 0;border-top:1px solid var(--line)}
 .bar span{display:block;height:100%;border-radius:4px}
 .told{grid-column:2/-1;color:var(--soft);font-size:.92rem}
 .remedy{color:var(--ink)}
-.none{opacity:.55}
+.remedy code{white-space:nowrap}
+.none .told,.none .name,.none .count{color:var(--soft);font-weight:400}
+.none .dot{opacity:.4}
 .none .bar{visibility:hidden}
 dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(13.5rem,1fr));gap:1.1rem 1.5rem;margin:0}
 dt{color:var(--soft);font-size:.85rem}

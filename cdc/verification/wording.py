@@ -58,18 +58,20 @@ def headline(findings: Findings) -> str:
     noun = "items of a sample" if findings.sampled else "items and documents"
     if not whole:
         return "In step: there is nothing in the table, and nothing in the index."
+    letters = findings.counts.get(DifferenceClass.KEPT, 0)
+    told = f"; {letters:,} explained by {'a dead letter' if letters == 1 else 'dead letters'}." if letters else "."
     if not differing:
-        if findings.sampled:
-            return f"In step, as far as a sample can tell: none of {whole:,} items differs."
-        return f"In step: none of {whole:,} {noun} differs."
-    differ = "differs" if differing == 1 else "differ"
+        step = "In step, as far as a sample can tell" if findings.sampled else "In step"
+        return f"{step}: none of {whole:,} {noun} differs{told}"
     if not is_repaired(findings):
-        return f"Not in step: {differing:,} of {whole:,} {noun} {differ}."
+        return f"Not in step: {differing:,} of {whole:,} {noun} {'differs' if differing == 1 else 'differ'}{told}"
     mended = sum(findings.repaired.values())
-    if not findings.left:
-        was = "1 difference was mended" if mended == 1 else f"all {mended:,} differences were mended"
-        return f"In step again: {was}, of {whole:,} {noun}."
-    return f"Not in step: {mended:,} of {differing:,} differences were mended, and {findings.left:,} left over."
+    if findings.left:
+        return (
+            f"Not in step: {mended:,} of {differing:,} differences were mended, and {findings.left:,} left over{told}"
+        )
+    was = "1 difference was mended" if mended == 1 else f"all {mended:,} differences were mended"
+    return f"In step again: {was}, of {whole:,} {noun}{told}"
 
 
 def scope(findings: Findings) -> str:
