@@ -16,7 +16,7 @@ from cdc.duration import spoken
 from cdc.verification.findings import Difference, DifferenceClass, Findings
 from cdc.verification.sides import Sides, cut, sides_of
 from cdc.verification.style import STYLE
-from cdc.verification.wording import CLASSES, compared, effort, headline, is_repaired, scope, visible
+from cdc.verification.wording import CLASSES, besides, compared, effort, headline, is_repaired, scope, visible
 
 __all__ = ["html_of"]
 
@@ -76,12 +76,9 @@ def _classes(findings: Findings) -> Iterator[str]:
         words = CLASSES[kind]
         remedy = f' <span class="remedy">{_marked(words.remedy)}</span>' if count else ""
         yield _row(kind, kind, count, count / most if most else 0.0, f"{_text(words.meaning)}{remedy}")
-    for name, count, told in (
-        ("set aside", findings.set_aside, "Right, with fields set aside since OpenSearch could not take them."),
-        ("unsettled", findings.unsettled, "Changed at each look: no difference, and not seen equal either."),
-    ):
+    for name, (meaning, count) in besides(findings).items():
         if count:
-            yield _row("other", name, count, None, told)
+            yield _row("other", name, count, None, _text(meaning))
     known = {kind.value for kind in CLASSES}
     for name, count in findings.counts.items():
         if name not in known:
@@ -185,7 +182,8 @@ def _table(sides: Sequence[Sides], columns: Sequence[str]) -> str:
         more = f"and {len(sides) - _MOST_FIELDS:,} more fields"
         rows += f'<tr><td colspan="{len(columns) + 1}" class="more">{more}</td></tr>\n'
     heads = "".join(f'<th scope="col">{_COLUMNS[name]}</th>' for name in columns)
-    return f'<table><thead><tr><th scope="col">Field</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table>\n'
+    style = "both" if len(columns) > 1 else "one"
+    return f'<table class="{style}"><thead><tr><th scope="col">Field</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table>\n'
 
 
 def _row_of_field(side: Sides, columns: Sequence[str]) -> str:

@@ -69,17 +69,18 @@ summary{cursor:pointer;color:var(--soft);font-size:.9rem}
 @media (max-width:40rem){
 main{padding:1.6rem 1rem 3rem}
 header{padding-left:1rem}
-.classes li{grid-template-columns:.65rem 1fr auto}
+.classes li{grid-template-columns:.65rem 1fr auto;row-gap:.35rem}
 .classes .bar{grid-column:2/-1}
 article{padding:.9rem}
-table,tbody,tr,td,tbody th{display:block;width:auto}
-thead{display:none}
-tr{border-top:1px solid var(--line);padding:.6rem 0}
-tbody th,td{border:0;padding:.1rem 0}
-tbody th:first-child{width:auto;font-weight:600}
-td::before{content:attr(data-side);display:block;color:var(--soft);font-size:.75rem;margin-top:.25rem}
-td.more::before{content:none}
-td .absent{padding:0}
+table.one{font-size:.9rem}
+table.one th:first-child{width:40%}
+table.both,.both tbody,.both tr,.both td,.both tbody th{display:block;width:auto}
+.both thead{display:none}
+.both tr{border-top:1px solid var(--line);padding:.6rem 0}
+.both tbody th,.both td{border:0;padding:.1rem 0}
+.both tbody th:first-child{width:auto;font-weight:600}
+.both td::before{content:attr(data-side);display:block;color:var(--soft);font-size:.75rem;margin-top:.25rem}
+.both td.more::before{content:none}
 dl{grid-template-columns:1fr 1fr;gap:.9rem}
 }
 @media print{body{background:#fff}article{break-inside:avoid}td code{max-height:none}}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cdc.verification.findings import DifferenceClass, Findings
 
-__all__ = ["CLASSES", "ClassWords", "compared", "effort", "headline", "is_repaired", "scope", "visible"]
+__all__ = ["CLASSES", "ClassWords", "besides", "compared", "effort", "headline", "is_repaired", "scope", "visible"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,14 @@ def compared(findings: Findings) -> int:
     return findings.equal + sum(findings.counts.values()) + findings.unsettled
 
 
+def besides(findings: Findings) -> dict[str, tuple[str, int]]:
+    """The counts that are no differences: their names, meanings and numbers."""
+    return {
+        "set aside": ("Right, with fields set aside since OpenSearch could not take them.", findings.set_aside),
+        "unsettled": ("Changed at each look: no difference, and not seen equal either.", findings.unsettled),
+    }
+
+
 def is_repaired(findings: Findings) -> bool:
     """Was a repair tried?"""
     return bool(findings.repaired) or findings.left > 0
@@ -55,7 +63,7 @@ def is_repaired(findings: Findings) -> bool:
 def headline(findings: Findings) -> str:
     """The verdict as one sentence: is the index in step, and how many of how many are not."""
     whole, differing = compared(findings), findings.differences
-    noun = "items of a sample" if findings.sampled else "items and documents"
+    noun = "items and documents of a sample" if findings.sampled else "items and documents"
     if not whole:
         return "In step: there is nothing in the table, and nothing in the index."
     letters = findings.counts.get(DifferenceClass.KEPT, 0)
@@ -63,9 +71,12 @@ def headline(findings: Findings) -> str:
     if not differing:
         step = "In step, as far as a sample can tell" if findings.sampled else "In step"
         return f"{step}: none of {whole:,} {noun} differs{told}"
+    differ = "differs" if differing == 1 else "differ"
     if not is_repaired(findings):
-        return f"Not in step: {differing:,} of {whole:,} {noun} {'differs' if differing == 1 else 'differ'}{told}"
+        return f"Not in step: {differing:,} of {whole:,} {noun} {differ}{told}"
     mended = sum(findings.repaired.values())
+    if not mended:
+        return f"Not in step: {differing:,} of {whole:,} {noun} {differ}, and nothing was mended{told}"
     if findings.left:
         return (
             f"Not in step: {mended:,} of {differing:,} differences were mended, and {findings.left:,} left over{told}"

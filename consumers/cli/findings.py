@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from cdc.duration import spoken
 from cdc.verification.findings import Difference, DifferenceClass, Findings
-from cdc.verification.sides import Cut, cut, sides_of
-from cdc.verification.wording import CLASSES, compared, effort, headline, is_repaired, scope, visible
+from cdc.verification.sides import Sides, cut, sides_of
+from cdc.verification.wording import CLASSES, besides, compared, effort, headline, is_repaired, scope, visible
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
     from rich.text import Text
 
@@ -34,10 +34,10 @@ def print_findings(findings: Findings, console: Console) -> None:
     for example in _chosen(findings):
         console.print()
         for line in _example(example):
-            console.print(line, overflow="fold")
+            console.print(line)
     console.print()
     for line in _bill(findings):
-        console.print(Text(line, style="dim"), overflow="fold")
+        console.print(Text(line, style="dim", overflow="fold"))
 
 
 def _classes(findings: Findings) -> Table:
@@ -57,12 +57,9 @@ def _classes(findings: Findings) -> Table:
             told.append(f" {words.remedy.replace('`', '')}", style="bold")
         style = _COLORS.get(kind, "") if count else "dim"
         table.add_row(Text(kind, style=style), Text(f"{count:,}", style=style), told, style="" if count else "dim")
-    if findings.set_aside:
-        told = Text("Right, with fields set aside since OpenSearch could not take them.")
-        table.add_row("set aside", f"{findings.set_aside:,}", told)
-    if findings.unsettled:
-        told = Text("Changed at each look: no difference, and not seen equal either.")
-        table.add_row("unsettled", f"{findings.unsettled:,}", told)
+    for name, (meaning, count) in besides(findings).items():
+        if count:
+            table.add_row(name, f"{count:,}", meaning)
     return table
 
 
@@ -78,41 +75,51 @@ def _chosen(findings: Findings) -> list[Difference]:
     return sorted(chosen, key=lambda one: order.index(one.kind))
 
 
-def _example(one: Difference) -> Iterator[Text]:
+def _example(one: Difference) -> Iterator[RenderableType]:
+    from rich.padding import Padding
     from rich.text import Text
 
     version = "no document" if one.version is None else f"version {one.version}"
-    head = Text(f"{one.kind} ", style=_COLORS.get(one.kind, ""))
+    head = Text(f"{one.kind} ", style=_COLORS.get(one.kind, ""), overflow="fold")
     head.append(f"{visible(one.index)}/{visible(one.id)}", style="bold")
     head.append(f"  {version}", style="dim")
     yield head
-    if one.reason:
-        yield Text(f"  {visible(one.reason)}")
-    if one.letter:
-        yield Text(f"  dead letter {visible(one.letter)}")
+    for line in (one.reason, one.letter and f"dead letter {one.letter}"):
+        if line:
+            yield Padding(Text(visible(line), overflow="fold"), (0, 0, 0, 2))
     if one.expected is None or one.found is None:
         return
     differing = [side for side in sides_of(one.expected, one.found) if side.differs]
     for side in differing[:_FIELDS]:
-        yield Text(f"  {side.path or 'the whole'}", style="dim")
-        yield _side("item ", side.expected, side.found, "green")
-        yield _side("index", side.found, side.expected, "red")
+        yield Padding(_field(side), (0, 0, 0, 2))
     if len(differing) > _FIELDS:
-        yield Text(f"  and {len(differing) - _FIELDS:,} more fields: --html shows them", style="dim")
+        yield Padding(
+            Text(f"and {len(differing) - _FIELDS:,} more fields: --html shows them", style="dim"), (0, 0, 0, 2)
+        )
 
 
-def _side(name: str, value: str | None, other: str | None, color: str) -> Text:
+def _field(side: Sides) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
     from rich.text import Text
 
-    line = Text(f"    {name}  ", style="dim")
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    grid.add_row("  item", _value(side.expected, side.found, "green"))
+    grid.add_row("  index", _value(side.found, side.expected, "red"))
+    return Group(Text(side.path or "the whole", style="dim", overflow="fold"), grid)
+
+
+def _value(value: str | None, other: str | None, color: str) -> Text:
+    from rich.text import Text
+
     if value is None:
-        return line.append("absent", style="italic")
-    parts = (
-        cut(value, other, _CHARACTERS) if other is not None else Cut("", cut(value, None, _CHARACTERS).differing, "")
-    )
-    line.append(parts.before, style="not dim")
-    line.append(parts.differing, style=f"not dim bold {color}")
-    return line.append(parts.after, style="not dim")
+        return Text("absent", style="italic")
+    parts = cut(value, other, _CHARACTERS)
+    text = Text(parts.before)
+    text.append(parts.differing, style=f"bold {color}" if other is not None else color)
+    return text.append(parts.after)
 
 
 def _bill(findings: Findings) -> Iterator[str]:
