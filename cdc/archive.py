@@ -13,6 +13,7 @@ import heapq
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ __all__ = ["ArchivedChange", "Segment", "line_of", "object_name", "read_archive"
 SUFFIX = ".ndjson.gz"
 WITHOUT_NEW_IMAGE = "WithoutNewImage"
 """Below it stand `Keys` and `OldImage` of an INSERT or a MODIFY whose stream's view leaves the new image out."""
+_CLOCKS_DIFFER = timedelta(minutes=15)
+"""How far S3's clock may be behind that of the changes."""
 FORMAT = 2
 """The version of names and lines, kept in each object's metadata."""
 
@@ -196,25 +199,33 @@ def read_lines(body: bytes) -> list[bytes]:
     return [line for line in gzip.decompress(body).split(b"\n") if line]
 
 
-def read_archive(client: S3Client, bucket: str, prefix: str, table: str | None = None) -> Iterator[ArchivedChange]:
+def read_archive(
+    client: S3Client, bucket: str, prefix: str, table: str | None = None, *, since: datetime | None = None
+) -> Iterator[ArchivedChange]:
     """Each archived change once, by table, stream and sequence number, whatever copies the objects hold.
 
     Objects are read one at a time; what is held is the overlap of neighbouring ones.
 
+    Args:
+        since: leave out objects that were last written before: whatever was made since then is in the others.
+
     Raises:
         MalformedRecord: an object holds a line that is none of ours.
     """
-    for _, keys in groupby(sorted(_keys(client, bucket, prefix, table)), key=lambda entry: entry[:2]):
+    for _, keys in groupby(sorted(_keys(client, bucket, prefix, table, since)), key=lambda entry: entry[:2]):
         yield from _each_once(client, bucket, list(keys))
 
 
-def _keys(client: S3Client, bucket: str, prefix: str, table: str | None) -> Iterator[tuple[str, str, int, str]]:
-    """Table, stream, first sequence number and key of every object."""
+def _keys(
+    client: S3Client, bucket: str, prefix: str, table: str | None, since: datetime | None
+) -> Iterator[tuple[str, str, int, str]]:
+    """Table, stream, first sequence number and key of every object that is wanted."""
+    written_since = None if since is None else since - _CLOCKS_DIFFER
     under = f"{prefix}/table={table}/" if table else f"{prefix}/table="
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=under):
         for entry in page.get("Contents", ()):
             key = entry["Key"]
-            if not key.endswith(SUFFIX):
+            if not key.endswith(SUFFIX) or (written_since is not None and entry["LastModified"] < written_since):
                 continue
             match key.rsplit("/", 1)[1].rsplit("-", 2):
                 case [label, sequence, _] if sequence.isdecimal():

@@ -43,6 +43,8 @@ class Repair:
     """With more differences nothing is mended: an index that differs so much is filled anew."""
     dry_run: bool = False
     """Write nothing, and say what can't be mended."""
+    kinds: frozenset[DifferenceClass] = frozenset(DifferenceClass)
+    """The classes of differences that are mended; the others are left as they are."""
 
 
 @dataclass(frozen=True, slots=True)

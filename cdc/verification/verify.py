@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -64,6 +64,7 @@ def verify(
     table: str,
     *,
     stream: Stream | None = None,
+    indices: Collection[str] | None = None,
     with_content: bool = True,
     sample: int | None = None,
     seed: int | None = None,
@@ -79,6 +80,7 @@ def verify(
 
     Args:
         stream: where the table's changes come from; by default the stream that is on. Kinesis has to be named.
+        indices: only these of the mapping.
         with_content: compare contents; else ids and versions only, which reads no sources.
         sample: look at so many random items and as many random documents instead of all.
         seed: of the sample; by default another one each time.
@@ -96,7 +98,9 @@ def verify(
     """
     source = patiently(deployment, lambda: deployment.pages.describe(table))
     stream = stream or _stream_of(source)
-    compiled = deployment.prepare(stream, source.keys, source.view)
+    compiled = deployment.prepare(stream, source.keys, None if stream.minute is None else source.view)
+    if indices is not None:
+        compiled = replace(compiled, owners=tuple(owner for owner in compiled.owners if owner.index in indices))
     version = loaded_version(stream, int(deployment.now() * 1_000_000))
     expectations = Expectations(compiled, stream, source.keys, version)
     sources = KnownSources(deployment.documents, stream, deployment.now)
@@ -116,6 +120,7 @@ def verify(
         with_content=with_content,
         observe=observe or deployment.observe,
         most=repair.max if repair else 0,
+        kinds=repair.kinds if repair else frozenset(),
     )
     if sample is None:
         run.everything(segments or max(1, workers) * (_SEGMENTS_A_WORKER if workers > 1 else 1), workers, folder)
@@ -149,6 +154,9 @@ class _Run:
     with_content: bool
     observe: Callable[[VerificationProgress], None]
     most: int
+    """Differences that are kept to be mended."""
+    kinds: frozenset[DifferenceClass]
+    """Those that are."""
     items: int = 0
     documents: int = 0
     equal: int = 0
@@ -208,7 +216,7 @@ class _Run:
         findings = self._findings(sampled=sampled)
         if repair is None:
             return findings
-        if findings.differences > repair.max:
+        if sum(self.counts[kind.value] for kind in self.kinds - {DifferenceClass.KEPT}) > repair.max:
             raise RepairRefused(findings, repair.max)
         repairer = Repairer(self.deployment, self.expectations, self.looks, self.source.id)
         result = repairer.mend(self.faults, dry_run=repair.dry_run)
@@ -249,7 +257,7 @@ class _Run:
         self.counts[difference.kind.value] += 1
         if self.counts[difference.kind.value] <= _EXAMPLES:
             self.examples.append(difference)
-        if difference.kind is not DifferenceClass.KEPT and len(self.faults) < self.most:
+        if difference.kind in self.kinds - {DifferenceClass.KEPT} and len(self.faults) < self.most:
             self.faults.append(seen.without_contents())
 
     def _explained(self, difference: Difference) -> Difference:

@@ -31,6 +31,9 @@ __all__ = ["Following", "serve"]
 
 log = logging.getLogger(__name__)
 
+_MOST_MENDED = 1_000_000
+"""Differences that a repair after a gap mends at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Following:
@@ -129,14 +132,17 @@ def _gaps(runtime: Runtime, running: Running, source: Source) -> Gaps:
         return Gaps(running, None)
     if on_gap == "continue":
         return Gaps(running, runtime.clients.dead_letters)
+    from cdc.verification.repair import Repair
     from cdc.verification.verify import verify
-
     from consumers.kcl.gap_repairs import GapRepairs
     from consumers.loading import deployment_of
 
     deployment = deployment_of(runtime)
     repairs = GapRepairs(
-        running, letters, lambda table: verify(deployment, table, repair=True), source.tables_by_name(runtime)
+        running,
+        letters,
+        lambda table: verify(deployment, table, stream=source.stream_of(table), repair=Repair(max=_MOST_MENDED)),
+        source.tables_by_name(runtime),
     )
     repairs.start()
     return Gaps(running, runtime.clients.dead_letters, then=repairs.found)

@@ -235,7 +235,7 @@ class OpenSearchDocuments:
         try:
             return msgspec.json.decode(answer, type=kind)
         except msgspec.MsgspecError as error:
-            raise _out_of_reach(index, f"the answer can't be read: {type(error).__name__}") from None
+            raise _out_of_reach(index, f"the answer can't be read: {type(error).__name__}") from error
 
     def _asked(self, index: str, ask: Callable[[], Any]) -> bytes:
         """The answer as it was sent.
