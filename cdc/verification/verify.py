@@ -19,6 +19,7 @@ from cdc.loads.changes import loaded_version
 from cdc.loads.deployment import Deployment
 from cdc.loads.price import dollars_of_read_units
 from cdc.loads.table import SourceTable
+from cdc.records.attributes import RawItem
 from cdc.records.stream import Stream
 from cdc.verification.candidates import Candidates
 from cdc.verification.expected import Expectations
@@ -224,17 +225,25 @@ class _Run:
         segments = max(1, min(_MOST_SEGMENTS, self.source.item_count // _ITEMS_OF_A_SEGMENT))
         parts = list(range(segments)) if segments <= size else chance.sample(range(segments), size)
         chance.shuffle(parts)
-        limit = max(_ITEMS_OF_A_SEGMENT, -(-size // segments))
+        most = max(_ITEMS_OF_A_SEGMENT, -(-size // segments))
         for part in parts:
-            page = self.units.page(
-                partial(self.deployment.pages.page, self.source.name, part, segments, None, limit=limit)
-            )
-            for item in page.items:
-                if self.items >= size:
-                    return
+            for item in self._beginning(part, segments, min(most, size - self.items)):
                 self.items += 1
                 self.keys.learn(item)
                 yield from self.candidates.of_item(item)
+
+    def _beginning(self, part: int, segments: int, size: int) -> Iterator[RawItem]:
+        """The leading items of a part of the table, `size` at most."""
+        after: RawItem | None = None
+        while size > 0:
+            page = self.units.page(
+                partial(self.deployment.pages.page, self.source.name, part, segments, after, limit=size)
+            )
+            yield from page.items
+            size -= len(page.items)
+            if page.after is None:
+                return
+            after = page.after
 
     def _look(self, candidates: Sequence[Candidate]) -> None:
         for seen in self.looks.settled(candidates):
