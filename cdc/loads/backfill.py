@@ -26,13 +26,11 @@ from cdc.loads.unit import LoadStopped, PageDone, PageReader, ScanPages, UnitLoa
 from cdc.mappings.compiled import CompiledMapping
 from cdc.records.stream import Stream
 from cdc.verification.findings import DifferenceClass, Findings
-from cdc.verification.repair import Repair
 
 __all__ = ["Backfill", "BackfillResult", "LoadOptions", "Loaded", "StepBegan", "backfill"]
 
 _GUARD_SECONDS = 30.0
 """How often a running load looks whether its table and stream are still the same."""
-_MOST_GHOSTS = 1_000_000
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,7 +290,9 @@ class Backfill:
             with_content=with_content,
             workers=self.options.workers,
             max_read_units=self.options.max_read_units,
-            repair=Repair(max=_MOST_GHOSTS, kinds=frozenset({DifferenceClass.GHOST})),
+            repair=True,
+            max_repairs=None,
+            kinds=(DifferenceClass.GHOST,),
         )
         self.jobs.did(plan, "verified", findings.to_json())
         return findings

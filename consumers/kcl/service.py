@@ -31,9 +31,6 @@ __all__ = ["Following", "serve"]
 
 log = logging.getLogger(__name__)
 
-_MOST_MENDED = 1_000_000
-"""Differences that a repair after a gap mends at most."""
-
 
 @dataclass(frozen=True, slots=True)
 class Following:
@@ -132,7 +129,6 @@ def _gaps(runtime: Runtime, running: Running, source: Source) -> Gaps:
         return Gaps(running, None)
     if on_gap == "continue":
         return Gaps(running, runtime.clients.dead_letters)
-    from cdc.verification.repair import Repair
     from cdc.verification.verify import verify
     from consumers.kcl.gap_repairs import GapRepairs
     from consumers.loading import deployment_of
@@ -141,7 +137,7 @@ def _gaps(runtime: Runtime, running: Running, source: Source) -> Gaps:
     repairs = GapRepairs(
         running,
         letters,
-        lambda table: verify(deployment, table, stream=source.stream_of(table), repair=Repair(max=_MOST_MENDED)),
+        lambda table: verify(deployment, table, stream=source.stream_of(table), repair=True, max_repairs=None),
         source.tables_by_name(runtime),
     )
     repairs.start()

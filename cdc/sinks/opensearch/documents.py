@@ -95,18 +95,21 @@ _LIVING: dict[str, Any] = {"bool": {"must_not": {"exists": {"field": TOMBSTONE_F
 _WHOLE = {"allow_partial_search_results": "false"}
 
 
+_NO_SOURCE = msgspec.Raw(b"")  # a union with None would take nothing but null
+
+
 class _Hit(msgspec.Struct, frozen=True):
     id: str = msgspec.field(name="_id")
     index: str = msgspec.field(name="_index", default="")
     version: int = msgspec.field(name="_version", default=0)
     routing: str | None = msgspec.field(name="_routing", default=None)
-    source: msgspec.Raw | None = msgspec.field(name="_source", default=None)
+    source: msgspec.Raw = msgspec.field(name="_source", default=_NO_SOURCE)
     found: bool = True
     error: dict[str, Any] | None = None
 
     def document(self) -> FoundDocument:
         """A copy: the raw source would keep the whole answer in memory."""
-        return FoundDocument(self.id, self.version, self.routing, None if self.source is None else bytes(self.source))
+        return FoundDocument(self.id, self.version, self.routing, bytes(self.source) or None)
 
 
 class _Hits(msgspec.Struct, frozen=True):
