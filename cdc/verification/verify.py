@@ -16,6 +16,7 @@ import msgspec
 from cdc.errors import ConfigError
 from cdc.loads.changes import loaded_version
 from cdc.loads.deployment import Deployment
+from cdc.loads.price import dollars_of_read_units
 from cdc.loads.table import SourceTable
 from cdc.records.stream import Stream
 from cdc.verification.candidates import Candidates
@@ -37,8 +38,6 @@ _CHUNK = 10_000
 """Candidates that are looked at together, so that there is one wait for all of them."""
 _EXAMPLES = 10
 """Examples of each class."""
-_DOLLARS_A_UNIT = 0.125 / 1_000_000
-"""Amazon DynamoDB pricing, on-demand capacity in us-east-1: $0.125 per million read request units."""
 _SEGMENTS_A_WORKER = 8
 _ITEMS_OF_A_SEGMENT = 20
 """Of a sample: so many items are taken from one place of the table."""
@@ -275,7 +274,7 @@ class _Run:
             unsettled=self.unsettled,
             sampled=sampled,
             examples=tuple(self.examples),
-            price=Price(self.units.spent, self.units.spent * _DOLLARS_A_UNIT),
+            price=Price(self.units.spent, dollars_of_read_units(self.units.spent)),
         )
 
 
