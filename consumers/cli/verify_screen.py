@@ -33,11 +33,11 @@ class VerifyScreen:
 
         self._console = console or Console(stderr=True, highlight=False)
         self._clock = clock
-        self._live = Live(console=self._console, transient=True, auto_refresh=True, get_renderable=self._drawn)
         self._lock = Lock()
         self._began = self._told = clock()
         self._total = 0
         self._progress: VerificationProgress | None = None
+        self._live = Live(console=self._console, transient=True, get_renderable=self._drawn)
 
     def __enter__(self) -> VerifyScreen:
         self._began = self._told = self._clock()
