@@ -30,7 +30,7 @@ class Wanted:
     with_content: bool = True
     sample: int | None = None
     repair: bool = False
-    most: int = 1000
+    max_repairs: int = 1000
     """With more differences nothing is mended."""
     dry_run: bool = False
     max_read_units: float | None = None
@@ -55,7 +55,7 @@ def verify_table(
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend what differs, at versions that are there already.")
     ] = False,
-    most: Annotated[
+    max_repairs: Annotated[
         int | None, typer.Option("--max", min=1, help="With more differences mend nothing.", show_default="1000")
     ] = None,
     dry_run: Annotated[
@@ -74,7 +74,7 @@ def verify_table(
     Exit codes: 0 equal, or all mended; 1 differences, or it failed; 2 the set-up is wrong, or there are more
     differences than --max; 3 differences that a repair left over.
     """
-    if not repair and (most is not None or dry_run):
+    if not repair and (max_repairs is not None or dry_run):
         raise ConfigError(
             f"{'--dry-run' if dry_run else '--max'} is of a repair, and none is asked for", remedy="Add --repair."
         )
@@ -88,7 +88,7 @@ def verify_table(
         with_content=content,
         sample=sample,
         repair=repair,
-        most=1000 if most is None else most,
+        max_repairs=1000 if max_repairs is None else max_repairs,
         dry_run=dry_run,
         max_read_units=max_read_units,
         workers=workers,
@@ -115,7 +115,6 @@ def verified(deployment: Deployment, wanted: Wanted, verify: Callable[..., Findi
         SinkUnavailable: table or index are out of reach.
     """
     from cdc.records.stream import Stream
-    from cdc.verification.repair import Repair
     from cdc.verification.verify import RepairRefused
     from consumers.cli.verify_screen import VerifyScreen
 
@@ -134,7 +133,9 @@ def verified(deployment: Deployment, wanted: Wanted, verify: Callable[..., Findi
                 workers=wanted.workers,
                 max_read_units=wanted.max_read_units,
                 settle_seconds=wanted.settle_seconds,
-                repair=Repair(max=wanted.most, dry_run=wanted.dry_run) if wanted.repair else None,
+                repair=wanted.repair,
+                dry_run=wanted.dry_run,
+                max_repairs=wanted.max_repairs,
                 observe=screen.observe,
             )
     except RepairRefused as error:

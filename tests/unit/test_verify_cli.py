@@ -19,12 +19,14 @@ from cdc.loads.deployment import Deployment
 from cdc.loads.table import SourceTable
 from cdc.verification.findings import Findings
 from cdc.verification.reading import VerificationProgress
-from cdc.verification.verify import RepairRefused
+from cdc.verification.verify import RepairRefused, verify
 from consumers.cli.findings import print_findings
 from consumers.cli.verify import Wanted, verified
 from consumers.cli.verify_screen import VerifyScreen
-from tests.unit.sample_findings import IN_STEP, SAMPLE
+from tests.unit.sample_findings import HOSTILE, IN_STEP, SAMPLE
 from tests.unit.test_cli import cdc
+from tests.unit.test_verification_html import assert_harmless
+from tests.verifying import World
 
 SHOP = SourceTable("shop", "arn:aws:dynamodb:eu-west-1:1:table/shop", "t", ("pk",), 1000, 8_192_000, None, None)
 
@@ -73,32 +75,32 @@ def test_the_exit_code_says_how_it_ended(findings: Findings, wanted: dict[str, A
 
 
 def test_what_is_asked_for_reaches_the_verification() -> None:
-    verify = FakeVerify(IN_STEP)
+    fake = FakeVerify(IN_STEP)
     wanted = Wanted(
         "shop",
         with_content=False,
         sample=50,
         repair=True,
-        most=7,
+        max_repairs=7,
         dry_run=True,
         max_read_units=100.0,
         workers=2,
         settle_seconds=0.5,
         kinesis_stream_arn="arn:aws:kinesis:eu-west-1:123456789012:stream/changes",
     )
-    verified(deployment(), wanted, verify)
-    asked = verify.asked
+    verified(deployment(), wanted, fake)
+    asked = fake.asked
     assert (asked["table"], asked["with_content"], asked["sample"], asked["workers"]) == ("shop", False, 50, 2)
-    assert (asked["repair"].max, asked["repair"].dry_run) == (7, True)
+    assert (asked["repair"], asked["max_repairs"], asked["dry_run"]) == (True, 7, True)
     assert (asked["max_read_units"], asked["settle_seconds"]) == (100.0, 0.5)
     assert asked["stream"].table == "shop"
 
 
 def test_without_repair_nothing_is_mended() -> None:
-    verify = FakeVerify(SAMPLE)
-    verified(deployment(), Wanted("shop"), verify)
-    assert verify.asked["repair"] is None
-    assert verify.asked["stream"] is None
+    fake = FakeVerify(SAMPLE)
+    verified(deployment(), Wanted("shop"), fake)
+    assert fake.asked["repair"] is False
+    assert fake.asked["stream"] is None
 
 
 def test_the_price_is_told_before_and_the_verdict_after(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,10 +126,10 @@ def test_the_page_is_written_for_its_owner_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["", "nowhere/report.html"])
 def test_a_page_that_cannot_be_written_is_known_before_anything_is_read(tmp_path: Path, place: str) -> None:
-    verify = FakeVerify(SAMPLE)
+    fake = FakeVerify(SAMPLE)
     with pytest.raises(ConfigError, match="--html"):
-        verified(deployment(), Wanted("shop", html=tmp_path / place), verify)
-    assert not verify.asked
+        verified(deployment(), Wanted("shop", html=tmp_path / place), fake)
+    assert not fake.asked
 
 
 def test_a_refused_repair_still_shows_what_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +138,7 @@ def test_a_refused_repair_still_shows_what_differs(tmp_path: Path, capsys: pytes
 
     page = tmp_path / "report.html"
     with pytest.raises(RepairRefused, match="--max 63"):
-        verified(deployment(), Wanted("shop", repair=True, most=10, html=page), refuses)
+        verified(deployment(), Wanted("shop", repair=True, max_repairs=10, html=page), refuses)
     assert "Not in step: 63" in capsys.readouterr().out
     assert page.exists()
 
@@ -191,10 +193,18 @@ def test_an_empty_table_has_a_price_too() -> None:
     assert "about 0 items, 0 bytes; about 0 read units" in out.getvalue()
 
 
-def printed(findings: Findings, width: int = 80) -> str:
+def printed(findings: Findings, width: int = 80, *, terminal: bool = True) -> str:
     out = io.StringIO()
-    print_findings(findings, Console(file=out, width=width))
+    print_findings(findings, Console(file=out, width=width, force_terminal=terminal, color_system=None))
     return out.getvalue()
+
+
+def test_what_may_become_a_log_quotes_no_item() -> None:
+    told = printed(SAMPLE, terminal=False)
+    assert "Torstra" not in told
+    assert "C#1042" not in told
+    assert "shipped" not in told
+    assert "shown at a terminal, by --html and by --json" in " ".join(told.split())
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -256,3 +266,23 @@ def test_the_report_replaces_an_older_one(tmp_path: Path) -> None:
     code(IN_STEP, html=page)
     assert page.read_text().endswith("</html>\n")
     assert page.stat().st_size < 100_000
+
+
+def test_a_real_verification_is_shown_and_its_repair_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = World().filled()
+    world.remove(next(iter(world.server.documents("orders"))))
+    identifier = next(iter(world.server.documents("orders")))
+    hostile = {**world.source(identifier), "status": HOSTILE}
+    world.plant(identifier, hostile, world.version(identifier))
+    world.clock.sleep(2)
+    page = tmp_path / "report.html"
+
+    assert verified(world.deployment, Wanted("shop", workers=1, html=page), verify) == 1
+    told = capsys.readouterr().out
+    assert "Not in step: 2 of 7 items and documents differ." in told
+    assert "\x1b" not in told
+    assert_harmless(page.read_text())
+    assert verified(world.deployment, Wanted("shop", workers=1, repair=True, dry_run=True), verify) == 1
+    assert verified(world.deployment, Wanted("shop", workers=1, repair=True, html=page), verify) == 0
+    assert "In step again: all 2 differences were mended, of 7 items and documents." in page.read_text()
+    assert verified(world.deployment, Wanted("shop", workers=1), verify) == 0
