@@ -250,7 +250,7 @@ def check_export(export: Export, table: SourceTable, *, not_before: datetime | N
             f"{export.location} is an incremental export: it lacks the items that were not changed in its window",
             remedy="Give a full export.",
         )
-    began = not_before or stream_began(table)
+    began = not_before or _stream_began(table)
     if began is not None and export.time < began:
         raise ConfigError(
             f"{export.location} shows {table.name} at {_text(export.time)}, before its stream began at {_text(began)}: "
@@ -259,7 +259,7 @@ def check_export(export: Export, table: SourceTable, *, not_before: datetime | N
         )
 
 
-def stream_began(table: SourceTable) -> datetime | None:
+def _stream_began(table: SourceTable) -> datetime | None:
     """The creation of the stream that is on, by its label; None where none is on."""
     if table.stream is None or table.stream.minute is None:
         return None

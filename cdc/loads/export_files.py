@@ -43,7 +43,7 @@ def items_of_file(s3: S3Client, export: Export, file: ExportFile) -> Iterator[Ra
     with SpooledTemporaryFile(_IN_MEMORY_BYTES) as copy:
         _copy(s3, export, file, copy)
         copy.seek(0)
-        with gzip.GzipFile(fileobj=copy) as data:
+        with gzip.GzipFile(fileobj=copy, mode="rb") as data:
             yield from _counted(_READERS[export.format](data), file.item_count, where)
 
 

@@ -31,15 +31,14 @@ def ion_values(file: IO[bytes]) -> Iterator[Any]:
             "an export in the format ION needs the package amazon.ion",
             remedy="pip install 'dynamodb-cdc[ion]', or export in DynamoDB JSON.",
         ) from error
-    values = simpleion.load(
-        file,
-        single_value=False,
-        parse_eagerly=False,
-        text_buffer_size_limit=_TEXT_BYTES,
-        value_model=simpleion.IonPyValueModel.MAY_BE_BARE,
-    )
     try:
-        yield from values
+        yield from simpleion.load(
+            file,
+            single_value=False,
+            parse_eagerly=False,
+            text_buffer_size_limit=_TEXT_BYTES,
+            value_model=simpleion.IonPyValueModel.MAY_BE_BARE,
+        )
     except IonException as error:
         raise MalformedRecord(f"not readable as Ion text: {type(error).__name__}") from None
 
@@ -51,7 +50,7 @@ def item_of_ion(struct: Any) -> RawItem:
     Raises:
         MalformedRecord: it holds what no item holds.
     """
-    if not isinstance(struct, Mapping):
+    if _kind(struct) != "struct":
         raise MalformedRecord(f"an item is a struct, not {_kind(struct)}")
     item: RawItem = {}
     for name, value in struct.items():
@@ -107,6 +106,11 @@ _BARE = {str: "string", Decimal: "decimal", int: "int", bool: "bool", bytes: "bl
 
 
 def _kind(value: Any) -> str:
-    """The name of the Ion type."""
+    """The name of the Ion type; a name that no attribute has for a null of another type, or with an annotation."""
     bare = _BARE.get(type(value))
-    return bare or str(getattr(getattr(value, "ion_type", None), "name", type(value).__name__)).lower()
+    if bare:
+        return bare
+    kind = str(getattr(getattr(value, "ion_type", None), "name", type(value).__name__)).lower()
+    if type(value).__name__ == "IonPyNull" and kind != "null":
+        return f"null.{kind}"
+    return f"annotated {kind}" if kind != "list" and getattr(value, "ion_annotations", ()) else kind
