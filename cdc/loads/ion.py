@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import IO, Any
 
@@ -113,4 +113,5 @@ def _kind(value: Any) -> str:
     kind = str(getattr(getattr(value, "ion_type", None), "name", type(value).__name__)).lower()
     if type(value).__name__ == "IonPyNull" and kind != "null":
         return f"null.{kind}"
-    return f"annotated {kind}" if kind != "list" and getattr(value, "ion_annotations", ()) else kind
+    annotations: Sequence[Any] = getattr(value, "ion_annotations", ())
+    return f"annotated {kind}" if kind != "list" and annotations else kind

@@ -211,7 +211,7 @@ def test_a_bucket_that_is_not_there_is_a_fault_of_the_settings() -> None:
 @pytest.mark.parametrize("fault", ["503", "timeout", "no connection"])
 def test_while_s3_is_out_of_reach_it_may_be_asked_again(fault: str) -> None:
     s3: Any = SimulatedS3(SimulatedClock(), Always(fault))
-    with pytest.raises(SinkUnavailable, match="manifest-summary.json can't be read"):
+    with pytest.raises(SinkUnavailable, match=r"manifest-summary.json can't be read"):
         read_export(s3, LOCATION)
 
 
