@@ -36,6 +36,10 @@ _WEIGHTS = {
     "outage": 0.15,
     "backlog": 0.04,
 }
+_ERRANDS = {"backfill": 3.0}
+"""Of the plans with errands."""
+_WITH_ERRANDS = 0.35
+_FULL = 8
 _WITHOUT_TABLE_READS = frozenset({"new table"})
 """Events that can't be told from the stream alone where images are read back from the table."""
 
@@ -63,6 +67,10 @@ class Plan:
     poison: bool
     """Are there documents that OpenSearch refuses for ever?"""
     shards: int
+    full: int
+    """So many items are in the table before its stream is on: no record tells of them."""
+    archive_known: bool
+    """Do errands have the archive, to find what was deleted since?"""
     events: tuple[Event, ...]
 
     def with_events(self, places: list[int] | tuple[int, ...]) -> Plan:
@@ -85,6 +93,9 @@ def draw_plan(seed: int) -> Plan:
         weights.update(dict.fromkeys(_WITHOUT_TABLE_READS, 0.0))
     if consumer == "kinesis":
         weights.update({"new stream": 0.0, "new table": 0.0})
+    with_errands = chance.random() < _WITH_ERRANDS
+    if with_errands:
+        weights.update(_ERRANDS)
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(*_EVENTS))
     return Plan(
         seed=seed,
@@ -95,5 +106,7 @@ def draw_plan(seed: int) -> Plan:
         disturbance=chance.choice([0.0, 0.02, 0.08]),
         poison=view.has_new_image and chance.random() < 0.3,
         shards=chance.choice([1, 1, 2]),
+        full=chance.choice([0, chance.randint(1, _FULL)]) if with_errands else 0,
+        archive_known=chance.random() < 0.6,
         events=tuple(Event(kind, chance.randrange(_ITEMS), chance.randint(1, 12)) for kind in kinds),
     )

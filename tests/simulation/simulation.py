@@ -19,16 +19,15 @@ from cdc.records.change import Change
 from cdc.records.decoding import changes_from_lambda
 from cdc.testing.simulated.leases import Gap
 from consumers.aws_lambda.on_failure import FailedBatch, ReadBack, read_on_failure, redrive_batch
-from tests.simulation.checker import INDICES, POISON
+from tests.simulation.checker import INDICES
 from tests.simulation.plan import Event, Plan, draw_plan
-from tests.simulation.world import World
+from tests.simulation.world import World, key_of
 
 __all__ = ["Report", "simulate", "simulate_seed", "smallest"]
 
 _TURNS = 3_000
 _WRITES_MEANWHILE = 0.4
 _REDRIVES = 6
-_SHAPES: tuple[Any, ...] = (1, "x", True, None, {}, {"a": 1}, {"a": {"b": "x"}}, [1, "x"], [{"a": "x"}, 2], [{"a": {}}])
 _LATE_SECONDS = 200.0
 """By then everything that was sent has arrived."""
 
@@ -49,7 +48,11 @@ def simulate(plan: Plan) -> Report:
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        return _Run(plan).report()
+        run = _Run(plan)
+        try:
+            return run.report()
+        finally:
+            run.world.errands.close()
     finally:
         logging.disable(level)
         random.setstate(state)
@@ -59,7 +62,6 @@ class _Run:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.world = World(plan)
-        self.written = 0
         self.fell_behind = False
 
     def report(self) -> Report:
@@ -69,6 +71,9 @@ class _Run:
         world.calm()
         self._drain()
         world.clock.sleep(_LATE_SECONDS)
+        world.errands.finish(self._turn)
+        checker.loads_finished = world.errands.loaded
+        self._drain()
         given_up = self._given_up()
         checker.given_up.update(str(change.identity) for change in given_up)
         letters = len(checker.letters)
@@ -135,7 +140,7 @@ class _Run:
         chosen = chance.choice(keys)
         key = [chosen[name]["S"] for name in self.world.table.keys]
         if chance.random() < 0.3:
-            self._put((key[0], key[1]))
+            self.world.put((key[0], key[1]))
         else:
             self.world.table.delete(key)
         if self.world.kinesis is not None:
@@ -164,11 +169,11 @@ class _Run:
             self._turn()
         self.world.checker.violated("the consumers do not come to an end")
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
         try:
-            self.world.turn()
+            return self.world.turn()
         except Gap:
-            return  # noted by the KCL
+            return True  # noted by the KCL
 
     def _happen(self, event: Event) -> None:
         match event.kind:
@@ -187,6 +192,8 @@ class _Run:
                 self._reshard(event)
             case "new stream" | "new table":
                 self._begin_anew(event)
+            case "backfill":
+                self.world.errands.backfill()
             case "restart":
                 self.world.server.restart(float(event.amount))
             case "hide alias":
@@ -205,7 +212,7 @@ class _Run:
             self.world.block(INDICES[0], 1200.0)
 
     def _to_an_item(self, event: Event) -> None:
-        key = ("C#1" if event.item % 2 else f"C#{event.item}", f"O#{event.item}")
+        key = key_of(event.item)
         match event.kind:
             case "delete":
                 self.world.table.delete(key)
@@ -213,7 +220,7 @@ class _Run:
                 self.world.table.expire(key)
             case _:
                 for _ in range(event.amount if event.kind == "burst" else 1):
-                    self._put(key)
+                    self.world.put(key)
 
     def _begin_anew(self, event: Event) -> None:
         """Two streams of one minute could not be told apart: see docs/guarantees.md."""
@@ -230,16 +237,6 @@ class _Run:
 
     def _run_minute(self) -> None:
         self.world.clock.sleep(61.0)
-
-    def _put(self, key: tuple[str, str]) -> None:
-        self.written += 1
-        chance = self.world.chance
-        attributes = {"n": self.written, "status": chance.choice(["draft", "open", "paid"]), "tags": {"b", "a"}}
-        if self.plan.poison and chance.random() < 0.1:
-            attributes[POISON] = True
-        if not self.plan.poison and chance.random() < 0.3:  # one that does not fit what the index knows from others
-            attributes[chance.choice(["shape", "shape", "other", "_version", "a..b"])] = chance.choice(_SHAPES)
-        self.world.table.put(key, attributes)
 
     def _reshard(self, event: Event) -> None:
         stream = self.world.kinesis.stream if self.world.kinesis else self.world.table.stream

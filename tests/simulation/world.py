@@ -35,15 +35,17 @@ from consumers.runtime import Runtime
 from consumers.settings import load_settings
 from tests.runtimes import simulated_runtime
 from tests.simulation.checker import ARCHIVE, INDICES, LETTERS, POISON, Checker
+from tests.simulation.errands import Errands
 from tests.simulation.plan import Plan
 from tests.simulation.watched import Caller, CheckedShard, WatchedClient, WatchedPipeline
 
-__all__ = ["World"]
+__all__ = ["World", "key_of"]
 
 _T = TypeVar("_T")
 
 _FREEZE_SECONDS = (1, 120)  # less than our indices remember a delete
 _STARTS = 100
+_SHAPES: tuple[Any, ...] = (1, "x", True, None, {}, {"a": 1}, {"a": {"b": "x"}}, [1, "x"], [{"a": "x"}, 2], [{"a": {}}])
 _SHARD_SETTINGS = ShardSettings(flush_bytes=6_000, flush_seconds=20.0, pause_seconds=0.2)
 
 
@@ -56,10 +58,16 @@ class World:
         self.chance = random.Random(f"world {plan.seed}")  # noqa: S311  (not a secret)
         self.faults = Faults(plan.seed, plan.fault_rate)
         self._disturb = Faults(plan.seed + 1, plan.disturbance)
-        self.table = SimulatedTable("shop", self.clock, self.chance, view=plan.view, shards=plan.shards)
+        self.table = SimulatedTable("shop", self.clock, self.chance, view=None, shards=plan.shards)
+        self.written = 0
+        """The number of the last state that was written of any item."""
+        self._fill()
+        self.table.enable_stream(plan.view)
         self.server = SimulatedOpenSearch(self.clock, rejects=_refused)
         self.s3 = SimulatedS3(self.clock)
+        self.errands = Errands(self)
         self.checker = Checker(plan, self.clock, self.table, self.server, self.s3)
+        self.checker.is_load = lambda: self.errands.is_running
         self.mappings = Mappings((parse_mapping(_mapping(plan), source="shop.yml"),))
         self.settings = load_settings(
             {
@@ -82,6 +90,25 @@ class World:
         self._join()
         self.undisturbed(lambda: self._prepared(self.runtime(), Stream.dynamodb(self.table.stream.arn)))
         self.server.faults = self.s3.faults = self.faults
+
+    def _fill(self) -> None:
+        """What was written before the stream was on: no record tells of it."""
+        for item in range(self.plan.full):
+            self.put(key_of(item))
+        if self.plan.full:
+            self.clock.sleep(self.chance.choice([0.5, 100.0]))
+
+    def put(self, key: tuple[str, str]) -> None:
+        """Write an item, in a state that was never there before."""
+        self.written += 1
+        attributes = {"n": self.written, "status": self.chance.choice(["draft", "open", "paid"]), "tags": {"b", "a"}}
+        if self.plan.poison and self.chance.random() < 0.1:
+            attributes[POISON] = True
+        if not self.plan.poison and self.chance.random() < 0.3:  # does not fit what the index knows from others
+            attributes[self.chance.choice(["shape", "shape", "other", "_version", "a..b"])] = self.chance.choice(
+                _SHAPES
+            )
+        self.table.put(key, attributes)
 
     def _join(self) -> None:
         plan = self.plan
@@ -117,15 +144,16 @@ class World:
 
     # --- processes
 
-    def runtime(self) -> Runtime:
-        """The parts of a new process."""
+    def runtime(self, asked: Callable[..., None] | None = None) -> Runtime:
+        """The parts of a new process; `asked` is told of each request to a server."""
+        asked = asked or self._asked
         return simulated_runtime(
             self.settings,
             self.mappings,
             self.clock,
-            opensearch=WatchedClient(self.server, self._asked),
-            archive=WatchedClient(self.s3, self._asked),
-            dead_letters=S3DeadLetters(WatchedClient(self.s3, self._asked), LETTERS, at_once=1),  # type: ignore[arg-type]
+            opensearch=WatchedClient(self.server, asked),
+            archive=WatchedClient(self.s3, asked),
+            dead_letters=S3DeadLetters(WatchedClient(self.s3, asked), LETTERS, at_once=1),  # type: ignore[arg-type]
             items=self.table,
         )
 
@@ -170,10 +198,7 @@ class World:
 
     def _prepared(self, runtime: Runtime, stream: Stream) -> None:
         """Start a process; what would keep it from starting is mended before: that is not what is looked at here."""
-        self._await_server()
-        for index in INDICES:
-            if self.server.indices.exists(index=f"{index}-v1"):
-                self.show_alias(index)
+        self.ready()
         for _ in range(_STARTS):
             try:
                 runtime.tables.prepare(stream, self.table.keys)
@@ -185,6 +210,13 @@ class World:
             else:
                 return
         self.checker.violated("a process does not start")
+
+    def ready(self) -> None:
+        """Mend what would keep a process from starting."""
+        self._await_server()
+        for index in INDICES:
+            if self.server.indices.exists(index=f"{index}-v1"):
+                self.show_alias(index)
 
     def _await_server(self) -> None:
         while self.server.is_down:
@@ -246,7 +278,7 @@ class World:
         self.chance.shuffle(consumers)
         worked = any(consumer.step() for consumer in consumers)
         self._restart_failed()
-        return worked
+        return self.errands.step() or worked
 
     def _restart_failed(self) -> None:
         """A process that met what it can't handle ends, and its service starts it again."""
@@ -278,7 +310,7 @@ class World:
     @property
     def disturbances(self) -> Mapping[str, int]:
         """The faults that processes and requests have met."""
-        return {**self.faults.counts, **self._disturb.counts}
+        return {**self.faults.counts, **self._disturb.counts, **self.errands.disturbances}
 
     def redriver(self) -> Redriver:
         """The redriver of this deployment's letters."""
@@ -326,6 +358,11 @@ class World:
             self.server.indices.put_alias(index=f"{index}-v1", name=index, body=alias)
 
         self.undisturbed(put_back)
+
+
+def key_of(item: int) -> tuple[str, str]:
+    """The key of an item by its place: some share their partition."""
+    return "C#1" if item % 2 else f"C#{item}", f"O#{item}"
 
 
 _ALIVE: dict[str, Any] = {"filter": {"bool": {"must_not": {"exists": {"field": "_cdc_tombstone"}}}}}

@@ -66,6 +66,8 @@ class SimulatedOpenSearch:
         self.on_write = on_write
         self.versions_ever: dict[tuple[str, str], int] = {}
         self.conflicts = 0
+        self.is_late = False
+        """Is a write arriving now whose request was given up before?"""
         self._cluster = Cluster(clock, faults)
         self._cluster.vanished = self._forget_versions
         self.indices = SimulatedIndices(self._cluster)
@@ -140,7 +142,9 @@ class SimulatedOpenSearch:
 
     def _arrive(self, asked: list[Operation]) -> None:
         if not self._cluster.down:
+            self.is_late = True
             self._apply_all(asked)
+            self.is_late = False
 
     def _apply_all(self, asked: list[Operation], count: int | None = None) -> list[dict[str, Any]]:
         """Do the operations, or the leading `count` of them, and answer them."""

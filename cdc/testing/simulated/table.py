@@ -112,6 +112,11 @@ class SimulatedTable:
         return str(UUID(int=crc32(self.name.encode()) << 32 | self._made))
 
     @property
+    def began_at_place(self) -> int:
+        """The place in the history of the first change of the present table."""
+        return self._began[0]
+
+    @property
     def view(self) -> StreamView | None:
         """The view of the stream that is on; None if none is."""
         return None if self._facts is None else self._facts[0]
