@@ -56,10 +56,9 @@ class Pace:
 
     def wait(self, wanted: Callable[[], bool] = lambda: True) -> None:
         """Return when the next read of this thread is paid for, or nobody wants it any more."""
-        with self._lock:
-            ready_at = self._pay()
         while wanted():
-            left = ready_at - self._clock()
+            with self._lock:
+                left = self._pay()
             if left <= 0:
                 return
             self._sleep(min(left, 1.0))
@@ -85,14 +84,16 @@ class Pace:
             self._grown_at = now
 
     def _pay(self) -> float:
-        """When the next read may begin. A read that failed has left paid what it was to cost: it is for this one."""
-        if self._rate is None:
-            return self._clock()
-        paid, units = getattr(self._paid, "units", 0.0), self._expected()
-        unused_since = self._clock() - max(units, self._largest) / self._rate
-        self._free_at = max(self._free_at, unused_since) + (units - paid) / self._rate
-        self._paid.units = units
-        return self._free_at
+        """Pay for the next read; where it is too early, the seconds until it can be paid. What a read that failed was
+        to cost is still paid."""
+        if self._rate is None or getattr(self._paid, "units", 0.0):
+            return 0.0
+        now, units = self._clock(), self._expected()
+        free_at = max(self._free_at, now - max(units, self._largest) / self._rate) + units / self._rate
+        if free_at > now:
+            return free_at - now
+        self._free_at, self._paid.units = free_at, units
+        return 0.0
 
     def _expected(self) -> float:
         """Of the first page nothing is known: it is paid with a second's units at most, and the rest after it."""

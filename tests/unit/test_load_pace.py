@@ -65,11 +65,11 @@ def test_threads_that_read_at_once_keep_the_limit_together() -> None:
     pace = Pace(100, clock=clock, sleep=clock.sleep)
     began = clock()
     threads = [ThreadPoolExecutor(1) for _ in range(4)]
-    for _ in range(5):
+    for units in (100.0, 50.0, 50.0, 150.0, 150.0):
         for thread in threads:
             thread.submit(pace.wait).result()
         for thread in threads:
-            thread.submit(pace.spent, 100.0).result()
+            thread.submit(pace.spent, units).result()
     assert clock() - began == pytest.approx(20)
     for thread in threads:
         thread.shutdown()
