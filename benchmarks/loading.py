@@ -83,7 +83,7 @@ def paced(work: Work) -> Kept:
     cost, reads = _loaded(work, LoadOptions(workers=_WORKERS, max_read_units=allowed))
     ended = time.perf_counter()
     began = ended - cost.seconds
-    within = [sum(units for at, units in reads if at - _WINDOW_SECONDS < until >= at) for until, _ in reads]
+    within = [sum(units for at, units in reads if until - _WINDOW_SECONDS < at <= until) for until, _ in reads]
     return Kept(allowed, sum(units for _, units in reads), reads[-1][0] - began, max(within) / _WINDOW_SECONDS)
 
 
@@ -129,8 +129,8 @@ def reading(work: Work) -> Cost:
 
 
 def script(work: Work) -> Cost:
-    """The script that people write: a paginated Scan, boto3's TypeDeserializer, opensearch-py's `parallel_bulk`. Its documents
-    have no version: it may overwrite what is newer."""
+    """The script that people write: a paginated Scan, boto3's TypeDeserializer, opensearch-py's `parallel_bulk`. Its
+    documents have no version: it may overwrite what is newer."""
     import boto3
     from opensearchpy import OpenSearch
     from opensearchpy.helpers import parallel_bulk
@@ -193,7 +193,7 @@ CONTENDERS: dict[str, Callable[[Work], Cost | Kept]] = {
 
 def main(contender: str, table: str) -> None:
     """Load, once for each line of the standard input: its number of items."""
-    if contender in ("ours", "paced"):
+    if contender != "script":
         collect_seldom()  # as `cdc backfill` does
     for turn, line in enumerate(sys.stdin):
         work = Work((table,), f"{contender}-{os.getpid()}-{turn}", int(line), ())

@@ -46,7 +46,7 @@ def test_what_was_left_unused_is_no_reason_to_read_many_pages_at_once() -> None:
     pace = Pace(100, clock=clock, sleep=clock.sleep)
     read(pace, clock, [100.0] * 3)
     clock.sleep(3600)
-    assert read(pace, clock, [100.0] * 5) == pytest.approx(4)
+    assert read(pace, clock, [100.0] * 5) == pytest.approx(3)
 
 
 def test_a_read_that_failed_is_not_paid_twice() -> None:
@@ -70,7 +70,7 @@ def test_threads_that_read_at_once_keep_the_limit_together() -> None:
             thread.submit(pace.wait).result()
         for thread in threads:
             thread.submit(pace.spent, units).result()
-    assert clock() - began == pytest.approx(20)
+    assert clock() - began == pytest.approx(20, rel=0.06)
     for thread in threads:
         thread.shutdown()
 
