@@ -9,7 +9,9 @@ from cdc.testing.contract import Claim, contract_changes, sink_contract
 from cdc.testing.faults import Always, Faults, Killed
 from cdc.testing.memory import MemorySink, ScriptedSink
 from cdc.testing.proxy import Delayed, HalfAnswer, ProxyFault, Reset, TcpProxy
+from cdc.testing.simulated.documents import SimulatedDocuments
 from cdc.testing.simulated.event_source_mapping import SimulatedEventSourceMapping
+from cdc.testing.simulated.exports import SimulatedExports
 from cdc.testing.simulated.invocation import SimulatedContext
 from cdc.testing.simulated.kcl import SimulatedKcl
 from cdc.testing.simulated.kinesis import SimulatedKinesis
@@ -18,6 +20,7 @@ from cdc.testing.simulated.opensearch import SimulatedOpenSearch
 from cdc.testing.simulated.s3 import SimulatedS3, StoredObject
 from cdc.testing.simulated.stream import ShardRecord, SimulatedShard, SimulatedStream, adapter_payload
 from cdc.testing.simulated.table import SimulatedTable, TableWrite
+from cdc.testing.simulated.table_pages import SimulatedPages
 
 __all__ = [
     "STREAM_ARN",
@@ -35,10 +38,13 @@ __all__ = [
     "ShardRecord",
     "SimulatedClock",
     "SimulatedContext",
+    "SimulatedDocuments",
     "SimulatedEventSourceMapping",
+    "SimulatedExports",
     "SimulatedKcl",
     "SimulatedKinesis",
     "SimulatedOpenSearch",
+    "SimulatedPages",
     "SimulatedS3",
     "SimulatedShard",
     "SimulatedStop",

@@ -26,15 +26,18 @@ from rich.text import Text
 
 from cdc.errors import CdcError
 from consumers.kcl.java.artifacts import kcl_jars
+from local.demo.backfill import BackfillRun, verified
 from local.demo.consumer import MAPPING, Consumer, KclConsumer, LambdaConsumer
 from local.demo.judge import Verdict, judge, read_stream
 from local.demo.screen import WIDTH, Differences, Look, console, counts, line, picture, verdict_panel
-from local.demo.traffic import TABLE, Traffic, make_table
+from local.demo.traffic import TABLE, Traffic, enable_stream, fill, make_table
 from local.emulator import install_emulator
 from local.servers import Servers, running
 
 LAKE, LETTERS = "lake", "dead-letters"
 _DRAIN_SECONDS = 90.0
+_CUSTOMERS = 300
+"""Customers, each with some orders, that are in the table before it has a stream."""
 
 
 def main() -> int:
@@ -112,7 +115,9 @@ def _demo(out: Console, servers: Servers, seconds: float, kind: str, *, keep: bo
         name: boto3.client(name, config=Config(retries={"mode": "standard", "total_max_attempts": 5}))
         for name in ("dynamodb", "dynamodbstreams", "s3")
     }
-    stream_arn = make_table(clients["dynamodb"])
+    make_table(clients["dynamodb"], view=None)
+    existing = fill(clients["dynamodb"], _CUSTOMERS)
+    stream_arn = enable_stream(clients["dynamodb"])
     for bucket in (LAKE, LETTERS):
         clients["s3"].create_bucket(Bucket=bucket)
     consumer: Consumer
@@ -121,33 +126,46 @@ def _demo(out: Console, servers: Servers, seconds: float, kind: str, *, keep: bo
     else:
         consumer = KclConsumer(environment, servers)
     try:
-        look, records = _watch(out, clients, consumer, stream_arn, seconds)
+        commands_environment = {**environment, "CDC_MAPPINGS": str(MAPPING)}
+        traffic = Traffic(clients["dynamodb"], seconds, existing=existing)
+        consumer.await_ready()
+        backfill = BackfillRun.start(commands_environment, servers.run)
+        try:
+            look, records = _watch(out, clients, consumer, stream_arn, traffic)
+            loaded = backfill.result()
+        finally:
+            backfill.stop()
+        out.print(f"cdc backfill: {loaded['items']:,} items loaded meanwhile; {loaded['findings']['verdict']}")
+        findings = verified(commands_environment)
+        out.print(f"cdc verify: {findings['verdict']}")
         verdict = _verdict(clients, servers, records)
         _show_examples(out, clients, servers)
         if keep:
-            _show_commands(out, {**environment, "CDC_MAPPINGS": str(MAPPING)}, servers)
+            _show_commands(out, commands_environment, servers)
         letters = clients["s3"].list_objects_v2(Bucket=LETTERS).get("KeyCount", 0)
         out.print()
         out.print(counts(replace(look, status=consumer.status())))
         out.print()
-        out.print(verdict_panel(verdict, letters, look))
+        differing = loaded["findings"]["differences"] + findings["differences"]
+        out.print(verdict_panel(verdict, letters, look, differing))
         if keep:
             _wait_for_ctrl_c(out)
-        return 0 if verdict.is_good and not letters else 1
+        return 0 if verdict.is_good and not letters and not differing else 1
     finally:
         consumer.stop()
 
 
 def _watch(
-    out: Console, clients: dict[str, Any], consumer: Consumer, stream_arn: str, seconds: float
+    out: Console, clients: dict[str, Any], consumer: Consumer, stream_arn: str, traffic: Traffic
 ) -> tuple[Look, dict[str, Any]]:
     """Write, show what becomes of it, and wait until the consumer has settled all that the stream holds.
 
     Returns the last look while changes were written, and the stream's records.
     """
-    consumer.await_ready()
-    out.print(f"the table [bold]{TABLE}[/bold] is written for {seconds:.0f} s;\n{consumer.path}")
-    traffic = Traffic(clients["dynamodb"], seconds)
+    out.print(
+        f"the table [bold]{TABLE}[/bold] was full before it had a stream; it is written for {traffic.seconds:.0f} s;\n"
+        f"{consumer.path};\n`cdc backfill --table {TABLE}` loads what is older"
+    )
     differences = Differences(clients["dynamodbstreams"], stream_arn)
     differences.start()
     began = time.monotonic()

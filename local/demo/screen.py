@@ -149,9 +149,9 @@ def line(look: Look) -> str:
     )
 
 
-def verdict_panel(verdict: Verdict, letters: int, look: Look) -> Panel:
-    """The last thing that is shown, and the most visible."""
-    good = verdict.is_good and not letters
+def verdict_panel(verdict: Verdict, letters: int, look: Look, differing: int = 0) -> Panel:
+    """The last thing that is shown, and the most visible. `differing`: what our own verification calls different."""
+    good = verdict.is_good and not letters and not differing
     text = Text(
         f"{look.written} changes written in {look.seconds:.0f} s: {look.rate:.0f} changes/s\n"
         f"{verdict.index}\n{verdict.archive}; {letters} dead letters"

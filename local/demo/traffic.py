@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.literals import StreamViewTypeType
 
-__all__ = ["TABLE", "Traffic", "make_table"]
+__all__ = ["TABLE", "Traffic", "enable_stream", "fill", "make_table"]
 
 TABLE = "shop"
+_BATCH = 25  # Amazon DynamoDB API Reference, "BatchWriteItem": 25 items at most
 
 _CITIES = ("Zürich", "São Paulo", "東京", "Кейптаун", "Ålesund", "القاهرة", "New York")
 _NAMES = ("Ada", "Grace", "Zoë", "李雷", "Jürgen", "Ngọc", "Siobhán", "Øyvind 🚲")
 _to_dynamodb = TypeSerializer().serialize
 
 
-def make_table(client: DynamoDBClient, name: str = TABLE, view: StreamViewTypeType = "NEW_AND_OLD_IMAGES") -> str:
-    """Make a table with the keys `pk` and `sk` and a stream; return the stream's ARN."""
+def make_table(
+    client: DynamoDBClient, name: str = TABLE, view: StreamViewTypeType | None = "NEW_AND_OLD_IMAGES"
+) -> str:
+    """Make a table with the keys `pk` and `sk` and a stream; return the stream's ARN, empty if there is no view."""
+    stream: Any = {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": view}} if view else {}
     description = client.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
@@ -36,9 +40,35 @@ def make_table(client: DynamoDBClient, name: str = TABLE, view: StreamViewTypeTy
             {"AttributeName": "sk", "AttributeType": "S"},
         ],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": view},
+        **stream,
+    )
+    return str(description["TableDescription"].get("LatestStreamArn", ""))
+
+
+def enable_stream(client: DynamoDBClient, name: str = TABLE) -> str:
+    """Switch the table's stream on; return its ARN."""
+    description = client.update_table(
+        TableName=name, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
     )
     return str(description["TableDescription"]["LatestStreamArn"])
+
+
+def fill(client: DynamoDBClient, customers: int, seed: int = 5) -> list[tuple[str, str]]:
+    """Write customers with their orders to a table that has no stream yet; return the orders' keys."""
+    chance = random.Random(seed)  # noqa: S311  (not a secret)
+    items: list[dict[str, Any]] = []
+    orders: list[tuple[str, str]] = []
+    for number in range(customers):
+        customer = f"CUSTOMER#old-{number}"
+        items.append(_profile(chance, customer))
+        for _ in range(chance.randrange(1, 4)):
+            orders.append((customer, f"ORDER#{chance.randrange(10**9):09d}"))
+            items += _order(chance, *orders[-1])
+    for start in range(0, len(items), _BATCH):
+        requests: Any = _put_requests(items[start : start + _BATCH])
+        while requests:
+            requests = client.batch_write_item(RequestItems=requests).get("UnprocessedItems")
+    return orders
 
 
 @dataclass
@@ -53,6 +83,8 @@ class Traffic:
     per_second: float = 600.0
     seed: int = 7
     threads: int = 3
+    existing: Sequence[tuple[str, str]] = ()
+    """Orders that are there already: they are changed and cancelled like new ones."""
     written: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -70,7 +102,7 @@ class Traffic:
     def _write(self, chance: random.Random, writer: int, until: float) -> None:
         customers = [f"CUSTOMER#{writer}-{number}" for number in range(12)]
         self._put(*[_profile(chance, customer) for customer in customers])
-        orders: list[tuple[str, str]] = []
+        orders: list[tuple[str, str]] = list(self.existing[writer :: self.threads])
         actions: list[Callable[[], None]] = [
             lambda: self._new_orders(chance, customers, orders),
             lambda: self._pay(chance, orders),
@@ -86,11 +118,7 @@ class Traffic:
     def _put(self, *items: dict[str, Any]) -> None:
         """Write items of different keys, 25 at most, in one request."""
         self._wait_for(len(items))
-        requests: Any = {
-            TABLE: [
-                {"PutRequest": {"Item": {name: _to_dynamodb(value) for name, value in item.items()}}} for item in items
-            ]
-        }
+        requests: Any = _put_requests(items)
         while requests:
             requests = self.client.batch_write_item(RequestItems=requests).get("UnprocessedItems")
         self._count(len(items))
@@ -158,6 +186,12 @@ class Traffic:
     def _cancel(self, chance: random.Random, orders: list[tuple[str, str]]) -> None:
         if len(orders) > 3:
             self._delete(orders.pop(chance.randrange(len(orders))))
+
+
+def _put_requests(items: Sequence[dict[str, Any]]) -> Any:
+    return {
+        TABLE: [{"PutRequest": {"Item": {name: _to_dynamodb(value) for name, value in item.items()}}} for item in items]
+    }
 
 
 def _key(key: tuple[str, str]) -> dict[str, Any]:

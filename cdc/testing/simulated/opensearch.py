@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cdc.testing.clock import SimulatedClock
@@ -12,7 +12,7 @@ from cdc.testing.faults import Faults
 from cdc.testing.simulated import _search
 from cdc.testing.simulated._bulk import Operation, Writer, failed, operations
 from cdc.testing.simulated._cluster import Cluster
-from cdc.testing.simulated._index import Written
+from cdc.testing.simulated._index import Held, Written
 from cdc.testing.simulated._indices import SimulatedIndices
 from cdc.testing.simulated._refusals import index_closed, no_connection, refused, timed_out
 
@@ -231,6 +231,17 @@ class SimulatedOpenSearch:
             "found": True,
             "_source": json.loads(held.text),
         }
+
+    def held(self, index: str, identifiers: Sequence[str] | None = None) -> dict[str, Held]:
+        """The documents of an index, or of these ids, as a reader is shown them now: an alias's filter holds.
+
+        Raises:
+            NotFoundError: there is no such index or alias.
+            TransportError: a fault.
+        """
+        self._cluster.look()
+        query = None if identifiers is None else {"ids": {"values": list(identifiers)}}
+        return {identifier: held for _, identifier, held in _search.found(self._cluster, index, query)}
 
     def close(self) -> None:
         """Holds no connection."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
+from uuid import UUID
 from zlib import crc32
 
 import orjson
@@ -24,7 +25,7 @@ from cdc.testing.clock import SimulatedClock
 from cdc.testing.faults import Faults
 from cdc.testing.simulated.stream import RETENTION_SECONDS, ShardRecord, SimulatedShard, SimulatedStream, counter_number
 
-__all__ = ["SimulatedTable", "TableWrite"]
+__all__ = ["SimulatedTable", "TableWrite", "as_boto3_gives"]
 
 _TABLE_ARN = "arn:aws:dynamodb:eu-west-1:111122223333:table/"
 
@@ -91,7 +92,29 @@ class SimulatedTable:
         self._last_micros = 0
         self._listeners: list[Callable[[TableWrite], object]] = []
         self._exists = False
+        self._made = 0
+        self._began = (0, 0)  # the place in the history and the time when the present table was made
         self.create(view)
+
+    @property
+    def exists(self) -> bool:
+        """Is there a table, or was it dropped?"""
+        return self._exists
+
+    @property
+    def arn(self) -> str:
+        """The ARN of every table of this name."""
+        return _TABLE_ARN + self.name
+
+    @property
+    def id(self) -> str:
+        """The id of the present table: another table of the same name has another one."""
+        return str(UUID(int=crc32(self.name.encode()) << 32 | self._made))
+
+    @property
+    def view(self) -> StreamView | None:
+        """The view of the stream that is on; None if none is."""
+        return None if self._facts is None else self._facts[0]
 
     @property
     def items(self) -> Mapping[str, RawItem]:
@@ -129,6 +152,25 @@ class SimulatedTable:
         if self._facts is None:
             raise LookupError(f"no stream of {self.name} is on")
         return self._streams[-1]
+
+    def items_at(self, micros: int) -> dict[str, RawItem]:
+        """The items as they stood at a time, in microseconds since 1970, by the digest of the keys.
+
+        Raises:
+            ValueError: the present table was made later.
+        """
+        place, began = self._began
+        if micros < began:
+            raise ValueError(f"{self.name} was made later")
+        items = dict(self._items)
+        for write in reversed(self._history[place:]):
+            if write.micros <= micros:
+                break
+            if write.before is None:
+                items.pop(write.digest, None)
+            else:
+                items[write.digest] = write.before
+        return items
 
     def put(self, key: Sequence[Any], attributes: Mapping[str, Any]) -> TableWrite | None:
         """Write an item of plain Python values; None if it was so already. `key`: the values of the key attributes."""
@@ -186,6 +228,8 @@ class SimulatedTable:
         if self._exists:
             raise ValueError(f"{self.name} is there already")
         self._exists = True
+        self._made += 1
+        self._began = len(self._history), self._clock.micros
         if view is not None:
             self.enable_stream(view)
 
@@ -200,7 +244,7 @@ class SimulatedTable:
         if self._faults is not None and (kind := self._faults.draw("table", {"throttled": 1})):
             raise SinkUnavailable("table", f"{len(keys)} items of {table} can't be read yet: it is {kind}")
         found = (self._items.get(keys_digest(key)) for key in keys)
-        return [None if item is None else {name: _for_boto3(value) for name, value in item.items()} for item in found]
+        return [None if item is None else as_boto3_gives(item) for item in found]
 
     def _key(self, key: Sequence[Any]) -> tuple[RawItem, str, int]:
         known = tuple(key)
@@ -275,8 +319,12 @@ def _hash(value: AttributeValue) -> int:
     return int.from_bytes(blake2b(orjson.dumps(value), digest_size=4).digest(), "big")
 
 
+def as_boto3_gives(item: RawItem) -> RawItem:
+    """The item with binary as bytes."""
+    return {name: _for_boto3(value) for name, value in item.items()}
+
+
 def _for_boto3(value: Any) -> Any:
-    """Binary as bytes, as boto3 gives it; the rest as it is."""
     ((tag, content),) = value.items()
     match tag:
         case "B":
