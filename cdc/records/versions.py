@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from cdc.errors import MalformedRecord
 
-__all__ = ["minute_at", "version_at", "version_in_stream"]
+__all__ = ["END_MICROS", "minute_at", "version_at", "version_in_stream"]
 
 
 _EPOCH_MINUTE = 26_297_280  # 2020-01-01T00:00Z in minutes since 1970
 
 
 _MINUTE_BITS = 24
+
+
+END_MICROS = (_EPOCH_MINUTE + (1 << _MINUTE_BITS)) * 60_000_000
+"""The end of the times that fit into a version, in microseconds since 1970: it is in November 2051."""
 
 
 _RANK_BITS = 39
