@@ -21,6 +21,9 @@ from consumers.settings import Settings, load_settings
 __all__ = ["deployment_of", "jobs_of", "open_deployment"]
 
 
+_OBJECTS_AT_ONCE = 8
+
+
 def deployment_of(runtime: Runtime) -> Deployment:
     """The parts of this deployment.
 
@@ -73,7 +76,7 @@ def _archive_of(runtime: Runtime) -> ArchivePlace | None:
     client, settings = runtime.clients.archive, runtime.settings
     if client is None or settings.archive_bucket is None:
         return None
-    return ArchivePlace(client, settings.archive_bucket, settings.archive_prefix)
+    return ArchivePlace(client, settings.archive_bucket, settings.archive_prefix, at_once=_OBJECTS_AT_ONCE)
 
 
 def jobs_of(runtime: Runtime) -> Jobs:
