@@ -112,7 +112,9 @@ def change_of_line(archived: ArchivedChange) -> Change:
 
 
 def _with_keys(image: Mapping[str, Any] | None, keys: Mapping[str, Any]) -> dict[str, Any] | None:
-    return None if image is None else {**keys, **image}
+    if image is None or keys.keys() <= image.keys():
+        return None if image is None else dict(image)
+    return {**keys, **image}
 
 
 def _record(
