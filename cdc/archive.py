@@ -49,8 +49,8 @@ DYNAMODB_REACH = timedelta(hours=25)
 """The time that a DynamoDB stream keeps its records, and an hour (Amazon DynamoDB Developer Guide, "Change data capture
 for DynamoDB Streams": 24 hours)."""
 KINESIS_REACH = timedelta(days=366)
-"""The time that a Kinesis stream may keep its records, and a day (Amazon Kinesis Data Streams Developer Guide, "Changing
-the data retention period": 8,760 hours at most)."""
+"""The time that a Kinesis stream may keep its records, and a day (Amazon Kinesis Data Streams Developer Guide,
+"Changing the data retention period": 8,760 hours at most)."""
 _CLOCKS_DIFFER = timedelta(minutes=15)
 """How far S3's clock may be behind that of the changes."""
 _PARTITION = "date=%Y-%m-%d/hour=%H"
@@ -296,9 +296,8 @@ def _keys(
 
 def _entries(client: S3Client, bucket: str, under: str, window: _Window) -> Iterator[Mapping[str, Any]]:
     """The objects from the window's first partition to its last, and those of `date=unknown`, which sort behind all."""
-    start = {"StartAfter": under + window.first} if window.first else {}
     pages = client.get_paginator("list_objects_v2")
-    for page in pages.paginate(Bucket=bucket, Prefix=under, **start):
+    for page in pages.paginate(Bucket=bucket, Prefix=under, StartAfter=under + window.first):
         for entry in page.get("Contents", ()):
             partition = entry["Key"][len(under) :].rsplit("/", 1)[0]
             if window.last and window.last < partition < _UNKNOWN:

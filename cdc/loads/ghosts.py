@@ -178,7 +178,7 @@ class _Lookup:
     def close(self, index: str) -> int:
         """Remove the ghosts of an index."""
         one = self.expectations.only(index)
-        removals = _OfLookup(one.mapping, one.table, one.owners, one.keys, self.expectations.keeps(index, None))
+        removals = _OfLookup(one.mapping, one.table, one.owners, one.keys, partial(self.expectations.keeps, index))
         sink = self.deployment.load_sink(self.deployment.index(lambda _table: removals))
         writer = self._writer(WriteLatestState(sink, self.deployment.items, self._check))
         hashed: dict[str, FoundDocument] = {}
@@ -283,12 +283,13 @@ class _Lookup:
 class _OfLookup(RemovalsOnly):
     """The removals of documents whose items were looked up."""
 
-    keeps: bool = False
-    """Does a document stay whose item is gone?"""
+    keeps: Callable[[RawItem], bool] = lambda _keys: False
+    """Does the document of these keys stay when its item is gone?"""
 
     def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
         """None for an item that is gone, where documents are kept."""
-        return () if self.keeps and change.operation is Operation.REMOVE else super().writes(change)
+        stays = change.operation is Operation.REMOVE and self.keeps(change.raw_keys)
+        return () if stays else super().writes(change)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 import msgspec
 
+from cdc.archive import KINESIS_REACH
 from cdc.deadline import Clock
 from cdc.delivery.missing_image import ReadMissingImage
 from cdc.errors import ConfigError
@@ -47,6 +48,11 @@ class ReplaySummary(msgspec.Struct, frozen=True):
     removals: Replayed | None = None
     """What removes documents, and was made or archived later: it was applied to the index once more."""
 
+    @property
+    def dead_letters(self) -> int:
+        """How many changes were rejected, and are kept as dead letters."""
+        return sum(replayed.dead_letters for replayed in (*self.sinks.values(), *filter(None, [self.removals])))
+
 
 def place_of(deployment: Deployment) -> ArchivePlace:
     """The deployment's archive.
@@ -66,9 +72,9 @@ def replay_to_functions(
     until: datetime | None,
     functions: Sink,
     *,
-    stream: Stream | None,
     clock: Clock,
     sleep: Callable[[float], None],
+    reach: timedelta = KINESIS_REACH,
     wanted: Callable[[], bool] = lambda: True,
     observe: Observe = lambda _so_far: None,
 ) -> ReplaySummary:
@@ -79,7 +85,7 @@ def replay_to_functions(
         SinkUnavailable: the archive can't be read.
     """
     writer = BatchWriter({FUNCTIONS: functions}, clock, sleep, wanted, observe)
-    done = writer.write(changes_since(place, table, since, until, reach=reach_of(stream)))
+    done = writer.write(changes_since(place, table, since, until, reach=reach))
     return ReplaySummary(table, since, until, dict(done))
 
 
@@ -112,7 +118,7 @@ def replay_to_index(
         SinkMisconfigured: an index can't be written to.
         SinkUnavailable: the archive can't be read.
     """
-    place, run = place_of(deployment), _Run(deployment, table, since, until, stream)
+    place = place_of(deployment)
     began = datetime.fromtimestamp(deployment.now(), UTC)
     source = deployment.pages.describe(table)
     known = stream or source.stream
@@ -132,31 +138,25 @@ def replay_to_index(
     finally:
         for sink in sinks.values():
             sink.close()
-    removals = run.removals(place, compiled, began, wanted)
+    removals = _removals(deployment, place, compiled, known, (since, until, began), wanted)
     return ReplaySummary(table, since, until, dict(done), removals)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The times of a replay."""
-
-    deployment: Deployment
-    table: str
-    since: datetime
-    until: datetime | None
-    stream: Stream | None
-
-    def removals(
-        self, place: ArchivePlace, compiled: CompiledMapping, began: datetime, wanted: Callable[[], bool]
-    ) -> Replayed:
-        """Apply what removes documents and was not among the changes, or might not have been."""
-        found = Replayed()
-        if self.until is not None:
-            found = close_by_archive(self.deployment, place, compiled, self.until, stream=self.stream, wanted=wanted)
-        late = close_by_archive(
-            self.deployment, place, compiled, self.since, stream=self.stream, written_since=began, wanted=wanted
-        )
-        return found.plus(late)
+def _removals(
+    deployment: Deployment,
+    place: ArchivePlace,
+    compiled: CompiledMapping,
+    stream: Stream,
+    times: tuple[datetime, datetime | None, datetime],
+    wanted: Callable[[], bool],
+) -> Replayed:
+    """Apply what removes documents, and was not among the changes or might not have been."""
+    since, until, began = times
+    found = Replayed()
+    if until is not None:
+        found = close_by_archive(deployment, place, compiled, until, stream=stream, wanted=wanted)
+    late = close_by_archive(deployment, place, compiled, since, stream=stream, written_since=began, wanted=wanted)
+    return found.plus(late)
 
 
 def only_index(compiled: CompiledMapping, index: str | None) -> CompiledMapping:
