@@ -20,7 +20,7 @@ _MOST_BYTES = 4 * 1024 * 1024
 _SECONDS = 60.0
 _LEAST_WAIT_SECONDS = 0.1
 _BYTES_BESIDE = 200
-"""What an attribute of a change takes besides its text, about."""
+"""The bytes of a change besides its images, about."""
 
 
 class ReplayStopped(Exception):
@@ -28,7 +28,7 @@ class ReplayStopped(Exception):
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """What became of the changes so far, in one sink."""
+    """The fate of the changes so far, in one sink."""
 
     changes: int = 0
     outcomes: dict[str, int] = {}
@@ -75,7 +75,7 @@ class BatchWriter:
     sleep: Callable[[float], None]
     wanted: Callable[[], bool] = lambda: True
     observe: Callable[[Mapping[str, Replayed]], None] = lambda _so_far: None
-    """Is told what became of all changes so far, behind each batch."""
+    """Is told the fate of all changes so far, behind each batch."""
     most_changes: int = _MOST_CHANGES
     most_bytes: int = _MOST_BYTES
     so_far: dict[str, Replayed] = field(default_factory=dict)

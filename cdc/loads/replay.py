@@ -44,9 +44,9 @@ class ReplaySummary(msgspec.Struct, frozen=True):
     since: datetime
     until: datetime | None
     sinks: dict[str, Replayed]
-    """What became of the changes in each sink: `index`, `functions`."""
+    """The fate of the changes in each sink: `index`, `functions`."""
     removals: Replayed | None = None
-    """What removes documents, and was made or archived later: it was applied to the index once more."""
+    """The removals that were made or archived later, and were applied to the index once more."""
 
     @property
     def dead_letters(self) -> int:
