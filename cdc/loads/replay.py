@@ -1,181 +1,209 @@
-"""Replay: archived changes, each once, in the order of each item, as changes that sinks take again."""
+"""Replay: what the archive holds of some time, written once more, each change at the version that it had."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 import msgspec
-from msgspec.structs import replace
 
-from cdc.archive import ArchivedChange, read_archive
-from cdc.deadline import Deadline
-from cdc.errors import MalformedRecord
-from cdc.loads.deployment import ArchivePlace
+from cdc.archive import KINESIS_REACH
+from cdc.deadline import Clock
+from cdc.delivery.missing_image import ReadMissingImage
+from cdc.errors import ConfigError
+from cdc.loads.archived import changes_since, excluded_from_archive, reach_of
+from cdc.loads.batches import BatchWriter, Replayed, ReplayStopped
+from cdc.loads.deployment import ArchivePlace, Deployment
+from cdc.loads.ghosts import close_by_archive
 from cdc.mappings.compiled import CompiledMapping
-from cdc.mappings.model import ArchiveRule, split_path
-from cdc.outcome import Deferred
-from cdc.records.change import Change, Operation, StreamView, Wire
-from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from cdc.mappings.model import joined_path
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
 
 __all__ = [
     "ReplayStopped",
+    "ReplaySummary",
     "Replayed",
-    "as_key_only",
-    "change_of_line",
-    "changes_between",
-    "excluded_from_archive",
-    "replay",
+    "check_whole",
+    "place_of",
+    "replay_to_functions",
+    "replay_to_index",
 ]
 
-_BATCH = 500
-_SECONDS = 60.0
-_LEAST_WAIT_SECONDS = 0.1
+INDEX, FUNCTIONS = "index", "functions"
+
+Observe = Callable[[Mapping[str, Replayed]], None]
 
 
-class ReplayStopped(Exception):
-    """Somebody asked the replay to stop; it may begin anew."""
+class ReplaySummary(msgspec.Struct, frozen=True):
+    """The end of a replay."""
+
+    table: str
+    since: datetime
+    until: datetime | None
+    sinks: dict[str, Replayed]
+    """The fate of the changes in each sink: `index`, `functions`."""
+    removals: Replayed | None = None
+    """The removals that were made or archived later, and were applied to the index once more."""
+
+    @property
+    def dead_letters(self) -> int:
+        """How many changes were rejected, and are kept as dead letters."""
+        return sum(replayed.dead_letters for replayed in (*self.sinks.values(), *filter(None, [self.removals])))
 
 
-class Replayed(msgspec.Struct, frozen=True):
-    """What became of the changes so far."""
-
-    changes: int = 0
-    outcomes: dict[str, int] = {}
-    """How many ended in each outcome, by its name."""
-
-    def plus(self, changes: int, outcomes: Counter[str]) -> Replayed:
-        """With those of another batch."""
-        return Replayed(self.changes + changes, dict(Counter(self.outcomes) + outcomes))
-
-
-def changes_between(
-    place: ArchivePlace, table: str, since: datetime, until: datetime | None = None
-) -> Iterator[Change]:
-    """The table's archived changes since a moment, and before another, each once, those of each item in their order.
-
-    A change whose record has no time is among them. Objects are read one at a time.
+def place_of(deployment: Deployment) -> ArchivePlace:
+    """The deployment's archive.
 
     Raises:
-        MalformedRecord: the archive holds what is none of it.
-        SinkUnavailable: the archive can't be read.
+        ConfigError: it has none.
     """
-    first, last = _micros(since), None if until is None else _micros(until)
-    for archived in read_archive(place.client, place.bucket, place.prefix, table, since=since):
-        change = change_of_line(archived)
-        created = change.created_micros
-        if created is None or (created >= first and (last is None or created < last)):
-            yield change
+    if deployment.archive is None:
+        raise ConfigError("there is no archive to replay", remedy="Set CDC_ARCHIVE_BUCKET.")
+    return deployment.archive
 
 
-def change_of_line(archived: ArchivedChange) -> Change:
-    """The change that a line of the archive was made of, at the version that it had, marked as redriven.
-
-    Raises:
-        MalformedRecord: the line is no whole change.
-    """
-    about, images = archived.document["Metadata"], archived.images
-    try:
-        table, arn = about["Table"]["S"], archived.stream
-        stream = Stream.kinesis(arn, table) if ":kinesis:" in arn else Stream.dynamodb(arn)
-        created = about.get("WriteTimestampMicros")
-        return Change(
-            operation=Operation(about["Operation"]["S"]),
-            stream=stream,
-            sequence=SequenceNumber.parse(archived.sequence, KINESIS_DIGITS),
-            view=StreamView(about["View"]["S"]),
-            raw_keys=images["Keys"],
-            raw_before=images.get("OldImage"),
-            raw_after=images.get("NewImage"),
-            created_micros=None if created is None else int(created["N"]),
-            expired=about["Expired"]["BOOL"],
-            event_id=about["EventId"]["S"],
-            record=_record(about, images, archived.sequence, stream),
-            wire=Wire.KINESIS if stream.minute is None else Wire.LAMBDA,
-            redriven=True,
-            pinned_version=int(about["Version"]["N"]),
-        )
-    except (KeyError, ValueError) as error:
-        raise MalformedRecord(f"a line of the archive can't be read as a change: {archived.identity}") from error
-
-
-def _record(about: Mapping[str, Any], images: Mapping[str, Any], sequence: str, stream: Stream) -> dict[str, Any]:
-    """The record as a dead letter would keep it."""
-    facts: dict[str, Any] = {**images, "SequenceNumber": sequence, "StreamViewType": about["View"]["S"]}
-    record: dict[str, Any] = {"eventName": about["Operation"]["S"], "dynamodb": facts, "source": "replay"}
-    created = about.get("WriteTimestampMicros")
-    if stream.minute is None:
-        facts |= {"ApproximateCreationDateTimePrecision": "MICROSECOND"}
-        return {**record, "tableName": stream.table, "dynamodb": facts | _time(created, 1)}
-    facts |= _time(created, 1_000_000)
-    return {**record, "eventSource": "aws:dynamodb", "eventSourceARN": stream.arn}
-
-
-def _time(created: Mapping[str, str] | None, micros_per_unit: int) -> dict[str, Any]:
-    return {} if created is None else {"ApproximateCreationDateTime": int(created["N"]) // micros_per_unit}
-
-
-def excluded_from_archive(compiled: CompiledMapping) -> Sequence[tuple[str, ...]]:
-    """The paths of attributes that archived lines lack."""
-    rule = compiled.mapping.archive
-    return tuple(map(split_path, rule.exclude)) if isinstance(rule, ArchiveRule) else ()
-
-
-@dataclass(frozen=True)
-class _Batches:
-    changes: Iterator[Change]
-
-    def __iter__(self) -> Iterator[list[Change]]:
-        while batch := list(islice(self.changes, _BATCH)):
-            yield batch
-
-
-def replay(
-    changes: Iterator[Change],
-    sink: Sink,
+def replay_to_functions(
+    place: ArchivePlace,
+    table: str,
+    since: datetime,
+    until: datetime | None,
+    functions: Sink,
     *,
-    clock: Callable[[], float],
+    clock: Clock,
     sleep: Callable[[float], None],
+    reach: timedelta = KINESIS_REACH,
     wanted: Callable[[], bool] = lambda: True,
-    observe: Callable[[Replayed], None] = lambda _so_far: None,
-) -> Replayed:
-    """Write changes to a sink, batch after batch; what is deferred is tried again, for as long as it takes.
+    observe: Observe = lambda _so_far: None,
+) -> ReplaySummary:
+    """Give the archived changes to functions, marked as redriven: images lack what the archive leaves out.
 
     Raises:
         ReplayStopped: it is not wanted any more.
-        SinkMisconfigured: the sink can't be written to.
-        SinkUnavailable: it is unknown whether a batch is durable.
+        SinkUnavailable: the archive can't be read.
     """
-    so_far = Replayed()
-    for batch in _Batches(changes):
-        counts: Counter[str] = Counter()
-        pending = batch
-        while pending:
-            if not wanted():
-                raise ReplayStopped
-            deadline = Deadline.after(_SECONDS, clock=clock, wanted=wanted)
-            outcomes = sink.write(pending, deadline)
-            deferred = [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
-            counts.update(type(one).__name__.lower() for one in outcomes if not isinstance(one, Deferred))
-            pending = [one for one, outcome in zip(pending, outcomes, strict=True) if isinstance(outcome, Deferred)]
-            if deferred:
-                sleep(max(_LEAST_WAIT_SECONDS, min(outcome.wait_seconds for outcome in deferred)))
-        sink.flush(Deadline.after(_SECONDS, clock=clock))
-        so_far = so_far.plus(len(batch), counts)
-        observe(so_far)
-    return so_far
+    writer = BatchWriter({FUNCTIONS: functions}, clock, sleep, wanted, observe)
+    done = writer.write(changes_since(place, table, since, until, reach=reach))
+    return ReplaySummary(table, since, until, dict(done))
 
 
-def _micros(moment: datetime) -> int:
-    return int(moment.timestamp() * 1_000_000)
+def replay_to_index(
+    deployment: Deployment,
+    table: str,
+    since: datetime,
+    until: datetime | None = None,
+    *,
+    index: str | None = None,
+    functions: Sink | None = None,
+    stream: Stream | None = None,
+    wanted: Callable[[], bool] = lambda: True,
+    observe: Observe = lambda _so_far: None,
+) -> ReplaySummary:
+    """Write the archived changes to the table's indices; what these hold of newer ones stays.
+
+    OpenSearch forgets deletes, so an old change might bring an item back that was deleted later. So what removes
+    documents is applied once more at the end: what was made at `until` or later, and what came into the archive while
+    it was read. A delete that was not archived by then can't be seen here.
+
+    Args:
+        index: only this one of the mapping.
+        functions: a sink that gets the same changes, behind the index.
+        stream: where the table's changes come from; default: the stream that is on, else that of the first change.
+
+    Raises:
+        ConfigError: there is no archive, no table, or no such index; or a document needs what the archive leaves out.
+        ReplayStopped: it is not wanted any more.
+        SinkMisconfigured: an index can't be written to.
+        SinkUnavailable: the archive can't be read.
+    """
+    place = place_of(deployment)
+    began = datetime.fromtimestamp(deployment.now(), UTC)
+    source = deployment.pages.describe(table)
+    known = stream or source.stream
+    changes = changes_since(place, table, since, until, reach=reach_of(known))
+    if known is None:  # a table without a stream: the archive tells whence its changes came
+        first = next(changes, None)
+        if first is None:
+            return ReplaySummary(table, since, until, {INDEX: Replayed()})
+        known, changes = first.stream, chain([first], changes)
+    compiled = only_index(deployment.prepare(known, source.keys), index)
+    check_whole(compiled)
+    sinks = {INDEX: deployment.load_sink(ReadMissingImage(deployment.index(lambda _: compiled), deployment.items))}
+    if functions is not None:
+        sinks[FUNCTIONS] = deployment.load_sink(functions)
+    try:
+        done = BatchWriter(sinks, deployment.clock, deployment.sleep, wanted, observe).write(changes)
+    finally:
+        for sink in sinks.values():
+            sink.close()
+    removals = _removals(deployment, place, compiled, known, (since, until, began), wanted)
+    return ReplaySummary(table, since, until, dict(done), removals)
 
 
-def as_key_only(change: Change) -> Change:
-    """The change as a stream of keys would tell it: its item is read from the table."""
-    return replace(change, view=StreamView.KEYS_ONLY, raw_before=None, raw_after=None)
+def _removals(
+    deployment: Deployment,
+    place: ArchivePlace,
+    compiled: CompiledMapping,
+    stream: Stream,
+    times: tuple[datetime, datetime | None, datetime],
+    wanted: Callable[[], bool],
+) -> Replayed:
+    """Apply what removes documents, and was not among the changes or might not have been."""
+    since, until, began = times
+    found = Replayed()
+    if until is not None:
+        found = close_by_archive(deployment, place, compiled, until, stream=stream, wanted=wanted)
+    late = close_by_archive(deployment, place, compiled, since, stream=stream, written_since=began, wanted=wanted)
+    return found.plus(late)
+
+
+def only_index(compiled: CompiledMapping, index: str | None) -> CompiledMapping:
+    """The mapping, for one index alone if one is named.
+
+    Raises:
+        ConfigError: no document goes to it, or to any.
+    """
+    if index is not None:
+        compiled = replace(compiled, owners=tuple(owner for owner in compiled.owners if owner.index == index))
+    if not compiled.bodies:
+        named = "an index" if index is None else f"the index {index}"
+        raise ConfigError(
+            f"{compiled.mapping.source} names no document of {compiled.table} for {named}: nothing would be written",
+            remedy="Check --index and the mapping's `documents`.",
+        )
+    return compiled
+
+
+def check_whole(compiled: CompiledMapping) -> None:
+    """Refuse a mapping whose documents can't be made of archived changes.
+
+    Only what the archive leaves out by the mapping of today is known: that it left out more before shows nowhere.
+
+    Raises:
+        ConfigError: `where` or the fields of a document need what the archive leaves out.
+    """
+    for position, owner in enumerate(compiled.owners):
+        for path in excluded_from_archive(compiled):
+            shown = joined_path(tuple(path))
+            if path[0] in owner.pattern.attributes:
+                why = f"`where` of the document of {owner.index} (documents[{position}]) reads it"
+            elif _needs(path, owner.include, owner.exclude):
+                why = f"the document of {owner.index} (documents[{position}]) would be written without it"
+            else:
+                continue
+            raise ConfigError(
+                f"{compiled.mapping.source}: archive.exclude leaves out {shown!r}, and {why}",
+                remedy=f"Fill the index from the table instead: cdc backfill --table {compiled.table}.",
+            )
+
+
+def _needs(path: Sequence[str], include: Sequence[Sequence[str]] | None, exclude: Sequence[Sequence[str]]) -> bool:
+    if any(_begins(path, left_out) for left_out in exclude):
+        return False
+    return include is None or any(_begins(path, taken) or _begins(taken, path) for taken in include)
+
+
+def _begins(path: Sequence[str], beginning: Sequence[str]) -> bool:
+    return tuple(path[: len(beginning)]) == tuple(beginning)
