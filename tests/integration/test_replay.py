@@ -68,6 +68,7 @@ def test_an_index_whose_documents_were_removed_by_hand_is_whole_again(
     write(aws("dynamodb"), table[0], range(60))
     deliver()
     wanted = in_table(aws("dynamodb"), table[0])
+    assert in_index(opensearch, index) == wanted
     opensearch.delete_by_query(index=index, body={"query": {"match_all": {}}}, params={"refresh": "true"})
     forget_deletes(opensearch, index)
     assert in_index(opensearch, index) == {}
