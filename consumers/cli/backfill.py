@@ -75,8 +75,8 @@ def _planned(backfill: Backfill, table: str, export: str | None, export_now: str
     if export and export_now:
         raise ConfigError("--export and --export-now exclude each other", remedy="Name one of them.")
     if export_now:
-        export = backfill.exported(table, export_now)
-    return backfill.plan_of_export(table, export) if export else backfill.plan(table)
+        export = backfill.planner.exported(table, export_now)
+    return backfill.planner.of_export(table, export) if export else backfill.planner.of_table(table)
 
 
 @backfill_app.command("resume", epilog="Example: cdc backfill resume --table shop")

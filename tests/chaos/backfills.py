@@ -54,8 +54,8 @@ class Played:
     def __str__(self) -> str:
         return (
             f"{self.way}: {self.items} items before the stream, {self.changes} changes meanwhile, "
-            f"{self.kills} kills and a restart of OpenSearch, {self.loaded} items loaded; {self.verdict}; the judge: {self.documents} "
-            f"documents equal; {self.seconds:.0f} s"
+            f"{self.kills} kills and a restart of OpenSearch, {self.loaded} items loaded; {self.verdict}; "
+            f"the judge: {self.documents} documents equal; {self.seconds:.0f} s"
         )
 
 
