@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import orjson
 import pytest
 
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.loads.deployment import Deployment
 from cdc.sinks.opensearch.client import OpenSearchOptions, opensearch_client
-from cdc.sinks.opensearch.documents import OpenSearchDocuments
+from cdc.sinks.opensearch.documents import FoundDocument, OpenSearchDocuments
 from cdc.verification.findings import Findings
 from cdc.verification.verify import verify
 from consumers.aws_lambda import changes as aws_lambda
@@ -184,6 +182,7 @@ def test_a_dead_letter_explains_a_difference(shop: Shop) -> None:
 
 
 def test_a_sample_looks_at_some(filled: Shop) -> None:
+    filled.opensearch.indices.refresh(index=filled.index)
     findings = filled.verify(sample=5, seed=1)
     assert (findings.items, findings.documents, findings.counts) == (5, 5, {})
 
@@ -205,38 +204,26 @@ def test_sources_come_back_as_they_were_written(documents: OpenSearchDocuments, 
     )
     body = {"settings": {"number_of_shards": 2}, "mappings": {"enabled": False}}
     opensearch.indices.create(index=index, body=body)
-    lines = [
-        line
+    actions = [
+        orjson.dumps({"index": {"_index": index, "_id": f"id {number}", "routing": f"r{number % 3}"}})
         for number in range(50)
-        for line in (
-            orjson.dumps({"index": {"_index": index, "_id": f"id {number}", "routing": f"r{number % 3}"}}),
-            source,
-        )
     ]
-    opensearch.bulk(body=b"\n".join([*lines, b""]))
-    found = [
-        one
-        for slice_ in range(3)
-        for page in documents.pages(index, slice_=slice_, slices=3, with_source=True)
-        for one in page
-    ]
+    opensearch.bulk(body=b"".join(action + b"\n" + source + b"\n" for action in actions))
+    found: list[FoundDocument] = []
+    for slice_ in range(3):
+        for page in documents.pages(index, slice_=slice_, slices=3, with_source=True):
+            found += page
     assert sorted(one.id for one in found) == sorted(f"id {number}" for number in range(50))
     assert {one.source for one in found} == {source}
     assert {one.routing for one in found} == {"r0", "r1", "r2"}
     got = documents.get(index, [("id 1", "r1"), ("nobody", None), ("id 2", "r2")])
     assert [one and one.source for one in got] == [source, None, source]
     assert {one.version for one in found} == {1}
-    assert [one for page in documents.pages(index, with_source=False) for one in page][0].source is None
+    assert next(iter(documents.pages(index, with_source=False)))[0].source is None
     assert documents.count(index) == 50
     drawn = documents.sample(index, 10, 7)
     assert len({one.id for one in drawn}) == 10
     assert [one.id for one in documents.sample(index, 10, 7)] == [one.id for one in drawn]
-    exact = msgspec.json.decode(drawn[0].source or b"", type=dict[str, Any], strict=False)
-    assert exact["big"] == 10**30
-    assert (
-        Decimal("12345678901234567890.1234567890123456780")
-        == msgspec.json.Decoder(float_hook=Decimal).decode(source)["n"]
-    )
 
 
 def test_a_scroll_is_cleared_when_its_reader_stops_early(
