@@ -74,7 +74,7 @@ class RemembersSources(Protocol):
     """Tells what an index remembers of the tables that write to it."""
 
     def sources(self, index: str) -> Mapping[str, Sequence[RememberedSource]]:
-        """Of each table that has written to the index, or to one behind this alias: the sources remembered.
+        """The sources remembered of each table that has written to the index, or to one behind this alias.
 
         Raises:
             SinkUnavailable: OpenSearch is out of reach.
