@@ -88,7 +88,7 @@ class Looks:
     settle_seconds: float = 5.0
 
     def settled(self, candidates: Sequence[Candidate]) -> Iterator[Seen]:
-        """What is to be said of each candidate, each once. Waits once a round for all of them together."""
+        """Say of each candidate, once, whether it differs. Waits once a round for all of them together."""
         pending = list(candidates)
         for _ in range(ROUNDS):
             first: list[_Look] = []
