@@ -47,7 +47,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is said of a candidate in the end: a difference, or none; unsettled if it changed at each look."""
+    """A candidate in the end: a difference, or none; unsettled if it changed at each look."""
 
     candidate: Candidate
     difference: Difference | None = None
