@@ -153,7 +153,9 @@ def _opened(
 
 def _run(backfill: Backfill, screen: Any, table: str, job: str, *, verify: bool) -> None:
     from cdc.loads.unit import LoadStopped
+    from consumers.gc_tuning import collect_seldom
 
+    collect_seldom()  # else parsing a page takes twice as long
     with _stopped_in_order(backfill.stop.set):
         try:
             result: BackfillResult = backfill.run(table, job, verify=verify)
