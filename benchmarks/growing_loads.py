@@ -67,6 +67,7 @@ class _Table:
             arn=STREAM.arn.partition("/stream/")[0],
             id="one",
             keys=("pk",),
+            key_types=("S",),
             item_count=self._size,
             size_bytes=self._size * len(_TEMPLATE),
             stream=STREAM,
@@ -155,10 +156,10 @@ def _deployment(size: int) -> Deployment:
 
 
 def _load(size: int, quick: bool) -> int:
-    """As `cdc backfill --no-verify`, as if its ghosts were closed already."""
+    """Does as `cdc backfill --no-verify`, as if its ghosts were closed already."""
     with TemporaryDirectory() as folder:
         load = Backfill(_deployment(size), Jobs(FolderObjects(Path(folder))), LoadOptions(workers=4))
-        plan, units = load.plan(STREAM.table)
+        plan, units = load.planner.of_table(STREAM.table)
         load.begin(plan, units)
         load.jobs.did(plan, "ghosts_closed", b'{"removed": 0}')
         loaded = load.run(STREAM.table, plan.job, verify=False).loaded
@@ -168,7 +169,7 @@ def _load(size: int, quick: bool) -> int:
 
 
 def _verification(size: int, quick: bool) -> int:
-    """As `cdc verify`."""
+    """Does as `cdc verify`."""
     findings = verify(_deployment(size), STREAM.table, workers=1, segments=1)
     if findings.equal != size or findings.differences:
         raise RuntimeError(findings.verdict)

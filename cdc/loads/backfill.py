@@ -41,7 +41,7 @@ class StepBegan:
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What the load itself did, over all its runs."""
+    """The work of the load itself, over all its runs."""
 
     items: int
     outcomes: dict[str, int]

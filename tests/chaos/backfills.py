@@ -226,7 +226,7 @@ def _restart_opensearch(world: World) -> None:
 
 
 def _drained(deployment: Deployment, expected: Expected) -> list[str]:
-    """What still differs when the consumers have had more than enough time. Kinesis has no stream to judge by."""
+    """List what still differs when the consumers have had more than enough time. Kinesis has no stream to judge by."""
 
     def differing() -> list[str]:
         verdict: Verdict = judge(deployment, expected)
