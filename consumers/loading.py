@@ -55,6 +55,7 @@ def deployment_of(runtime: Runtime) -> Deployment:
         load_sink=lambda sink: pipelines.around(sink, LOAD, pipelines.sleep),
         documents=OpenSearchDocuments(opensearch_client(opensearch_options(settings), raw_answers=True)),
         archive=archive_of(runtime),
+        exports=_export_clients(settings),
         dead_letters=runtime.clients.dead_letters,
     )
 

@@ -144,6 +144,7 @@ def play_backfill(world: World, items: int, way: Way, seed: int) -> Played:
                 backfill.await_cursors(count)
                 backfill.kill()
                 backfill.begin()
+            backfill.await_cursors(8)
             _restart_opensearch(world)
             result = backfill.result()
         finally:

@@ -99,7 +99,9 @@ def test_every_command_that_is_named_exists() -> None:
                         assert word in command.commands, f"{path}: {line}"
                         command = command.commands[word]
                     elif word.startswith("--"):
-                        assert any(word in (*parameter.opts, *parameter.secondary_opts) for parameter in command.params), f"{path}: {line}"
+                        assert any(
+                            word in (*parameter.opts, *parameter.secondary_opts) for parameter in command.params
+                        ), f"{path}: {line}"
 
 
 def test_the_pattern_example_has_no_fault() -> None:
