@@ -78,7 +78,7 @@ class Errands:
         load = Backfill(self._deployment(task), jobs, options)
         job = jobs.unfinished(_TABLE)
         if job is None:
-            plan, units = load.plan(_TABLE)
+            plan, units = load.planner.of_table(_TABLE)
             self._jobs_begun += 1
             plan = msgspec.structs.replace(plan, job=f"job-{self._jobs_begun:04d}")
             load.begin(plan, units)
@@ -216,7 +216,7 @@ class Errands:
         s3: Any = _Patient(world.s3, asked)
         return Deployment(
             pages=pages,
-            items=_Watched(world.table, lambda: self._asked(task)),  # type: ignore[arg-type]
+            items=_Watched(world.table, lambda: self._asked(task)),
             prepare=prepare,
             index=index,
             load_sink=lambda sink: pipelines.around(sink, LOAD, sleep),
