@@ -102,9 +102,13 @@ class _Backfill:
         assert self.process is not None
         return self.process.supervisor.poll() is not None
 
-    def kill(self) -> None:
+    def kill(self) -> bool:
+        """Kill it; False if it had ended already, as a load of one small file may."""
         assert self.process is not None
+        if self.ended:
+            return False
         self.process.kill()
+        return True
 
     def result(self) -> dict[str, Any]:
         assert self.process is not None
@@ -131,6 +135,7 @@ def play_backfill(world: World, items: int, way: Way, seed: int) -> Played:
     consumer = Consumer(deployment, "first")
     load = Load(world.client("dynamodb"), deployment.name, seed, cold=max(items, 100))
     backfill = _Backfill(deployment, arguments)
+    kills = 0
     try:
         consumer.start()
         load.start()
@@ -142,8 +147,9 @@ def play_backfill(world: World, items: int, way: Way, seed: int) -> Played:
             backfill.begin()
             for count in (2, 5):
                 backfill.await_cursors(count)
-                backfill.kill()
-                backfill.begin()
+                if backfill.kill():
+                    kills += 1
+                    backfill.begin()
             backfill.await_cursors(8)
             _restart_opensearch(world)
             result = backfill.result()
@@ -170,7 +176,7 @@ def play_backfill(world: World, items: int, way: Way, seed: int) -> Played:
         len(expected.documents),
         load.written,
         time.monotonic() - began,
-        2,
+        kills,
         result["items"],
         findings["verdict"],
     )
