@@ -145,12 +145,13 @@ def play_backfill(world: World, items: int, way: Way, seed: int) -> Played:
                 consumer.await_progress(500)  # the export is older than these
                 _restart_opensearch(world)
             backfill.begin()
-            for count in (2, 5):
+            counts = (1, 1, 1) if way == "export" else (2, 5, 8)  # an export has few files
+            for count in counts[:2]:
                 backfill.await_cursors(count)
                 if backfill.kill():
                     kills += 1
                     backfill.begin()
-            backfill.await_cursors(8)
+            backfill.await_cursors(counts[2])
             _restart_opensearch(world)
             result = backfill.result()
         finally:
