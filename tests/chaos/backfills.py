@@ -118,8 +118,11 @@ class _Backfill:
         return dict(json.loads(lines[-1])["result"])
 
 
-def play_backfill(world: World, items: int, way: Way, seed: int) -> Played:
+def play_backfill(world: World, items: int, way: Way, seed: int, *, batches_per_second: float = 16) -> Played:
     """Load a full table while it is written to, through kills and a restart of OpenSearch.
+
+    Args:
+        batches_per_second: batches of 25 writes each.
 
     Raises:
         Failure: something is missing, stale or a ghost; with the ends of the logs.
@@ -127,13 +130,13 @@ def play_backfill(world: World, items: int, way: Way, seed: int) -> Played:
     began = time.monotonic()
     deployment = Deployment.make(world, streamed=False)
     _fill(deployment, items, seed)
-    arguments = ["--table", deployment.name, "--max-read-units", str(max(20.0, items * _ITEM_UNITS / _SECONDS))]
+    arguments = ["--table", deployment.name, "--max-read-units", str(max(60.0, items * _ITEM_UNITS / _SECONDS))]
     if way == "kinesis":
         deployment.kinesis = _join_kinesis(deployment)
     else:
         deployment.streams.append(enable_stream(world.client("dynamodb"), deployment.name))
     consumer = Consumer(deployment, "first")
-    load = Load(world.client("dynamodb"), deployment.name, seed, cold=max(items, 100))
+    load = Load(world.client("dynamodb"), deployment.name, seed, batches_per_second, cold=max(items, 100))
     backfill = _Backfill(deployment, arguments)
     kills = 0
     try:

@@ -46,7 +46,7 @@ def test_nothing_is_lost_stale_or_twice(chaos: World, fault: Fault) -> None:
 def test_a_full_table_is_loaded_whole_while_everything_goes_wrong(chaos: World) -> None:
     way = WAYS[SEED % len(WAYS)]
     print(f"seed {SEED}: {way}")
-    played = play_backfill(chaos, 800, way, SEED)
+    played = play_backfill(chaos, 1500, way, SEED, batches_per_second=5)
     assert played.documents > 300
     assert played.loaded > 300
 
