@@ -55,7 +55,7 @@ class Errands:
         """Is a load wanted: was one begun, or is there what no record tells of?"""
         self._world = world
         self._disturb = Faults(world.plan.seed + 2, world.plan.disturbance)
-        self._held = Faults(world.plan.seed + 3, 0.1)
+        self._held = Faults(world.plan.seed + 3, 0.15)
         self._pages_faults = Faults(world.plan.seed + 4, world.plan.fault_rate)
         self._jobs_begun = 0
         self._is_calm = False
