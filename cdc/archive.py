@@ -11,10 +11,13 @@ from __future__ import annotations
 import gzip
 import heapq
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,11 +30,32 @@ from cdc.records.sequence import DYNAMODB_DIGITS, KINESIS_DIGITS
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-__all__ = ["ArchivedChange", "Segment", "line_of", "object_name", "read_archive", "read_lines", "unite"]
+__all__ = [
+    "DYNAMODB_REACH",
+    "KINESIS_REACH",
+    "ArchivedChange",
+    "Segment",
+    "line_of",
+    "object_name",
+    "read_archive",
+    "read_lines",
+    "unite",
+]
 
 SUFFIX = ".ndjson.gz"
 WITHOUT_NEW_IMAGE = "WithoutNewImage"
 """Below it stand `Keys` and `OldImage` of an INSERT or a MODIFY whose stream's view leaves the new image out."""
+DYNAMODB_REACH = timedelta(hours=25)
+"""The time that a DynamoDB stream keeps its records, and an hour (Amazon DynamoDB Developer Guide, "Change data capture
+for DynamoDB Streams": 24 hours)."""
+KINESIS_REACH = timedelta(days=366)
+"""The time that a Kinesis stream may keep its records, and a day (Amazon Kinesis Data Streams Developer Guide,
+"Changing the data retention period": 8,760 hours at most)."""
+_CLOCKS_DIFFER = timedelta(minutes=15)
+"""How far S3's clock may be behind that of the changes."""
+_PARTITION = "date=%Y-%m-%d/hour=%H"
+_UNKNOWN = "date=unknown"
+_REMEMBERED = 1_000_000
 FORMAT = 2
 """The version of names and lines, kept in each object's metadata."""
 
@@ -196,39 +220,123 @@ def read_lines(body: bytes) -> list[bytes]:
     return [line for line in gzip.decompress(body).split(b"\n") if line]
 
 
-def read_archive(client: S3Client, bucket: str, prefix: str, table: str | None = None) -> Iterator[ArchivedChange]:
+def read_archive(
+    client: S3Client,
+    bucket: str,
+    prefix: str,
+    table: str | None = None,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    reach: timedelta = KINESIS_REACH,
+    at_once: int = 1,
+) -> Iterator[ArchivedChange]:
     """Each archived change once, by table, stream and sequence number, whatever copies the objects hold.
 
-    Objects are read one at a time; what is held is the overlap of neighbouring ones.
+    What is held is the overlap of neighbouring objects, and the identities of the last million Kinesis records, whose
+    copies have sequence numbers of their own and follow within minutes.
+
+    With `since` or `until` only those objects are read that may hold changes made since then, or before; they hold
+    others too. An object is named by the hour of its first record. Its others were in the stream together with that
+    one, so they are younger by no more than the stream keeps its records (`reach`); and an object that was last written
+    before `since` holds nothing that was made later. Objects whose first record has no time are always looked at.
+
+    Args:
+        since: a time; it leaves out older objects of one `table` only.
+        until: a time; the same.
+        reach: how long the stream keeps its records: `DYNAMODB_REACH` or `KINESIS_REACH`.
+        at_once: so many objects are fetched at the same time.
 
     Raises:
         MalformedRecord: an object holds a line that is none of ours.
     """
-    for _, keys in groupby(sorted(_keys(client, bucket, prefix, table)), key=lambda entry: entry[:2]):
-        yield from _each_once(client, bucket, list(keys))
+    window = _Window(since, until, reach)
+    for _, keys in groupby(sorted(_keys(client, bucket, prefix, table, window)), key=lambda entry: entry[:2]):
+        yield from _each_once(client, bucket, list(keys), at_once)
 
 
-def _keys(client: S3Client, bucket: str, prefix: str, table: str | None) -> Iterator[tuple[str, str, int, str]]:
-    """Table, stream, first sequence number and key of every object."""
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The objects that may hold changes of some time."""
+
+    since: datetime | None
+    until: datetime | None
+    reach: timedelta
+
+    @property
+    def first(self) -> str:
+        """The partition of the first such object; empty: every."""
+        return "" if self.since is None else f"{self.since.astimezone(UTC) - self.reach:{_PARTITION}}"
+
+    @property
+    def last(self) -> str:
+        """The partition of the last one. Kinesis may deliver a change late, behind younger ones: so there is a margin
+        here too."""
+        return "" if self.until is None else f"{self.until.astimezone(UTC) + DYNAMODB_REACH:{_PARTITION}}"
+
+    def takes(self, entry: Mapping[str, Any]) -> bool:
+        return self.since is None or entry["LastModified"] >= self.since - _CLOCKS_DIFFER
+
+
+def _keys(
+    client: S3Client, bucket: str, prefix: str, table: str | None, window: _Window
+) -> Iterator[tuple[str, str, int, str]]:
+    """Table, stream, first sequence number and key of every object that is wanted."""
     under = f"{prefix}/table={table}/" if table else f"{prefix}/table="
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=under):
+    for entry in _entries(client, bucket, under, window if table else _Window(None, None, window.reach)):
+        key = entry["Key"]
+        if not key.endswith(SUFFIX) or not window.takes(entry):
+            continue
+        match key.rsplit("/", 1)[1].rsplit("-", 2):
+            case [label, sequence, _] if sequence.isdecimal():
+                yield key[len(prefix) :].split("/")[1], label, int(sequence), key
+            case _:
+                raise MalformedRecord(f"s3://{bucket}/{key} is no object of an archive: move it away")
+
+
+def _entries(client: S3Client, bucket: str, under: str, window: _Window) -> Iterator[Mapping[str, Any]]:
+    """The objects from the window's first partition to its last, and those of `date=unknown`, which sort behind all."""
+    pages = client.get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket=bucket, Prefix=under, StartAfter=under + window.first):
         for entry in page.get("Contents", ()):
-            key = entry["Key"]
-            if not key.endswith(SUFFIX):
-                continue
-            match key.rsplit("/", 1)[1].rsplit("-", 2):
-                case [label, sequence, _] if sequence.isdecimal():
-                    yield key[len(prefix) :].split("/")[1], label, int(sequence), key
-                case _:
-                    raise MalformedRecord(f"s3://{bucket}/{key} is no object of an archive: move it away")
+            partition = entry["Key"][len(under) :].rsplit("/", 1)[0]
+            if window.last and window.last < partition < _UNKNOWN:
+                break
+            yield entry
+        else:
+            continue
+        break
+    else:
+        return
+    for page in pages.paginate(Bucket=bucket, Prefix=under + _UNKNOWN):
+        yield from page.get("Contents", ())
 
 
-def _each_once(client: S3Client, bucket: str, keys: Sequence[tuple[str, str, int, str]]) -> Iterator[ArchivedChange]:
+def _bodies(client: S3Client, bucket: str, keys: Sequence[str], at_once: int) -> Iterator[bytes]:
+    """The objects in their order; while one is used the next are fetched."""
+
+    def fetched(key: str) -> bytes:
+        return client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    if at_once < 2 or len(keys) < 2:
+        yield from map(fetched, keys)
+        return
+    left = iter(keys)
+    with ThreadPoolExecutor(at_once, thread_name_prefix="archive") as threads:
+        ahead = deque(threads.submit(fetched, key) for key in islice(left, at_once))
+        while ahead:
+            body = ahead.popleft().result()
+            ahead.extend(threads.submit(fetched, key) for key in islice(left, 1))
+            yield body
+
+
+def _each_once(
+    client: S3Client, bucket: str, keys: Sequence[tuple[str, str, int, str]], at_once: int
+) -> Iterator[ArchivedChange]:
     pending: list[tuple[tuple[int, str], bytes, ArchivedChange]] = []
     last: tuple[int, str] | None = None
-    seen: set[str] = set()  # of Kinesis records only: their copies have sequence numbers of their own
-    for position, (_, _, _, key) in enumerate(keys):
-        body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    seen: dict[str, None] = {}  # of Kinesis records only: their copies have sequence numbers of their own
+    for position, body in enumerate(_bodies(client, bucket, [key for _, _, _, key in keys], at_once)):
         for line in read_lines(body):
             archived = ArchivedChange.of(line)
             heapq.heappush(pending, ((int(archived.sequence), archived.identity), line, archived))
@@ -239,5 +347,7 @@ def _each_once(client: S3Client, bucket: str, keys: Sequence[tuple[str, str, int
                 continue
             last = order
             if len(archived.sequence) > DYNAMODB_DIGITS:
-                seen.add(archived.identity)
+                seen[archived.identity] = None
+                if len(seen) > _REMEMBERED:
+                    del seen[next(iter(seen))]
             yield archived

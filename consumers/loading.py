@@ -18,7 +18,10 @@ from consumers.pipelines import LOAD
 from consumers.runtime import Runtime, open_runtime
 from consumers.settings import Settings, load_settings
 
-__all__ = ["deployment_of", "jobs_of", "open_deployment"]
+__all__ = ["archive_of", "deployment_of", "jobs_of", "open_deployment"]
+
+
+_OBJECTS_AT_ONCE = 8
 
 
 def deployment_of(runtime: Runtime) -> Deployment:
@@ -50,7 +53,7 @@ def deployment_of(runtime: Runtime) -> Deployment:
         index=index,
         load_sink=lambda sink: pipelines.around(sink, LOAD, pipelines.sleep),
         documents=OpenSearchDocuments(opensearch_client(opensearch_options(settings), raw_answers=True)),
-        archive=_archive_of(runtime),
+        archive=archive_of(runtime),
         dead_letters=runtime.clients.dead_letters,
     )
 
@@ -69,16 +72,17 @@ def open_deployment(environment: Mapping[str, str]) -> Iterator[tuple[Deployment
         runtime.close()
 
 
-def _archive_of(runtime: Runtime) -> ArchivePlace | None:
+def archive_of(runtime: Runtime) -> ArchivePlace | None:
+    """Where the archive of this deployment is; None if it has none."""
     client, settings = runtime.clients.archive, runtime.settings
     if client is None or settings.archive_bucket is None:
         return None
-    return ArchivePlace(client, settings.archive_bucket, settings.archive_prefix)
+    return ArchivePlace(client, settings.archive_bucket, settings.archive_prefix, at_once=_OBJECTS_AT_ONCE)
 
 
 def jobs_of(runtime: Runtime) -> Jobs:
     """Where the jobs of this deployment are kept: beside its archive, else in a folder of this user."""
-    place = _archive_of(runtime)
+    place = archive_of(runtime)
     if place is not None:
         return Jobs(S3Objects(place.client, place.bucket, f"{place.prefix}/jobs/"))
     return Jobs(FolderObjects(_folder(runtime.settings)))

@@ -38,6 +38,8 @@ class ArchivePlace:
     client: S3Client
     bucket: str
     prefix: str
+    at_once: int = 1
+    """So many of its objects are fetched at the same time."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class SourceTable:
     """Another table of the same name has another one."""
     keys: tuple[str, ...]
     """The key attributes, the partition key first."""
+    key_types: tuple[str, ...]
+    """Their types (S, N or B), in the same order."""
     item_count: int
     """DynamoDB's own count, up to six hours old."""
     size_bytes: int
@@ -95,11 +97,14 @@ class DynamoDBPages:
         found = _asked(table, remedy, lambda: self.client.describe_table(TableName=table))["Table"]
         arn, view = found.get("LatestStreamArn"), found.get("StreamSpecification", {})
         is_on = bool(view.get("StreamEnabled")) and bool(arn)
+        keys = tuple(key["AttributeName"] for key in sorted(found["KeySchema"], key=lambda one: one["KeyType"]))
+        types = {one["AttributeName"]: one["AttributeType"] for one in found["AttributeDefinitions"]}
         return SourceTable(
             name=found["TableName"],
             arn=found["TableArn"],
             id=found.get("TableId", ""),
-            keys=tuple(key["AttributeName"] for key in sorted(found["KeySchema"], key=lambda one: one["KeyType"])),
+            keys=keys,
+            key_types=tuple(types[key] for key in keys),
             item_count=found.get("ItemCount", 0),
             size_bytes=found.get("TableSizeBytes", 0),
             stream=Stream.dynamodb(arn) if is_on else None,

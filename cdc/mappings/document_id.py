@@ -38,11 +38,10 @@ def is_digest(identifier: str) -> bool:
 
 def id_parts(identifier: str, count: int) -> tuple[str, ...] | None:
     """The `count` parts that `document_id` makes this id of; None if there are none, or if it is a digest."""
-    if count == 1:
-        parts = (identifier,)
-    else:
-        parts = tuple([part.replace("%7C", "|").replace("%25", "%") for part in identifier.split("|")])
-    return parts if len(parts) == count and document_id(parts) == identifier else None
+    parts = [identifier]
+    if count != 1:
+        parts = [part.replace("%7C", "|").replace("%25", "%") for part in identifier.split("|")]
+    return tuple(parts) if len(parts) == count and document_id(parts) == identifier else None
 
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +18,11 @@ from cdc.dead_letters.query import Selection, selected
 from cdc.dead_letters.redrive import Redriver, Result, StillDead
 from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.deadline import Deadline
-from cdc.duration import parse_seconds
 from cdc.errors import CdcError, ConfigError
 from cdc.outcome import Superseded
 from consumers.cli.groups import command_group
 from consumers.cli.letter_summary import LetterFacts, counts_by_reason, facts_of, kept_lines, print_counts
+from consumers.cli.moments import moment_of
 from consumers.settings import Settings, load_settings
 
 __all__ = ["dead_letters_app"]
@@ -275,20 +274,4 @@ def _existing(store: S3DeadLetters, key: str) -> DeadLetter:
 def _selection(
     table: str | None, sink: str | None, document: str | None, reason: str | None, since: str | None, until: str | None
 ) -> Selection:
-    return Selection(table, sink, document, reason, _moment(since), _moment(until))
-
-
-def _moment(text: str | None) -> datetime | None:
-    """A time, or how long ago it was."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except ValueError:
-        try:
-            return datetime.now(UTC) - timedelta(seconds=parse_seconds(text))
-        except ConfigError:
-            raise ConfigError(
-                f"{text!r} is no time", remedy="Write 2026-01-15T09:30 (UTC), or how long ago: 2h, 3d."
-            ) from None
+    return Selection(table, sink, document, reason, moment_of(since), moment_of(until))

@@ -130,7 +130,6 @@ def _gaps(runtime: Runtime, running: Running, source: Source) -> Gaps:
     if on_gap == "continue":
         return Gaps(running, runtime.clients.dead_letters)
     from cdc.verification.verify import verify
-
     from consumers.kcl.gap_repairs import GapRepairs
     from consumers.loading import deployment_of
 

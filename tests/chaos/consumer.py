@@ -29,11 +29,15 @@ class Deployment:
     name: str
     streams: list[str]
 
+    kinesis: str = ""
+    """The ARN of the Kinesis stream that the consumer reads instead."""
+
     @classmethod
-    def make(cls, world: World) -> Deployment:
-        """Table, bucket, mapping and a folder for logs."""
+    def make(cls, world: World, *, streamed: bool = True) -> Deployment:
+        """Table, bucket, mapping and a folder for logs. `streamed`: the table has a stream from the beginning."""
         name = f"chaos-{uuid4().hex[:8]}"
-        made = cls(world, name, [make_table(world.client("dynamodb"), name)])
+        view: Any = "NEW_AND_OLD_IMAGES" if streamed else None
+        made = cls(world, name, [arn] if (arn := make_table(world.client("dynamodb"), name, view)) else [])
         world.client("s3").create_bucket(Bucket=name)
         made.folder.mkdir()
         (made.folder / "mapping.yml").write_text(f"table: {name}\ndocuments: [{{index: {name}}}]\n")
@@ -110,7 +114,9 @@ class Consumer:
     def start(self) -> None:
         """Start it, and return when it is about to read."""
         mark = self.mark()
-        following = ["--table", self.deployment.name, "--status-file", str(self._status)]
+        kinesis = self.deployment.kinesis
+        following = ["--kinesis-stream-arn", kinesis] if kinesis else ["--table", self.deployment.name]
+        following += ["--status-file", str(self._status)]
         self.process = start(
             f"the consumer {self.worker}",
             [sys.executable, "-m", "consumers.cli.main", "run", *following],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-__all__ = ["Load"]
+__all__ = ["Load", "cold_items"]
 
 _HOT, _COLD = 6, 1500
 _BATCH = 25  # as many as BatchWriteItem takes
@@ -27,6 +27,8 @@ class Load:
     seed: int
     batches_per_second: float = 16
     singles_per_second: float = 20
+    cold: int = _COLD
+    """How many cold items there are."""
     written: int = 0
     seconds: float = 0.0
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -36,7 +38,7 @@ class Load:
         """Start the writers."""
         self.seconds = -time.monotonic()
         self._writers = [
-            _Writer(self, _batches(random.Random(self.seed)), _BATCH, self.batches_per_second),  # noqa: S311
+            _Writer(self, _batches(random.Random(self.seed), self.cold), _BATCH, self.batches_per_second),  # noqa: S311
             _Writer(self, _singles(random.Random(self.seed + 1)), 1, self.singles_per_second),  # noqa: S311
         ]
         for writer in self._writers:
@@ -95,14 +97,11 @@ class _Writer(threading.Thread):
 _Request = Callable[[Any, str], Any]
 
 
-def _batches(chance: random.Random) -> Iterator[_Request]:
+def _batches(chance: random.Random, count: int) -> Iterator[_Request]:
     """Puts and deletes of many cold items, and of two hot ones: a batch costs less than its writes one by one."""
     number = 0
     while True:
-        cold = [
-            {"pk": {"S": f"cold|{cold % 40}"}, "sk": {"S": f"%{cold}"}}
-            for cold in chance.sample(range(_COLD), _BATCH - 2)
-        ]
+        cold = [_cold_key(cold) for cold in chance.sample(range(count), _BATCH - 2)]
         writes: list[Any] = []
         for key in [*cold, *map(_hot_key, chance.sample(range(_HOT), 2))]:
             number += 1
@@ -126,6 +125,17 @@ def _singles(chance: random.Random) -> Iterator[_Request]:
             yield partial(_put, {**key, **_attributes(chance, number)})
         else:
             yield partial(_update, key, number)
+
+
+def cold_items(count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """The cold items, as they may stand before the load begins."""
+    chance = random.Random(seed)  # noqa: S311  (not a secret)
+    for cold in range(count):
+        yield {**_cold_key(cold), **_attributes(chance, 0)}
+
+
+def _cold_key(cold: int) -> dict[str, Any]:
+    return {"pk": {"S": f"cold|{cold % 40}"}, "sk": {"S": f"%{cold}"}}
 
 
 def _hot_key(hot: int) -> dict[str, Any]:

@@ -6,7 +6,9 @@ Sources are bytes as OpenSearch holds them: a parser that reads numbers as float
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -161,7 +163,7 @@ class OpenSearchDocuments:
             while page.hits.hits:
                 yield [hit.document() for hit in page.hits.hits]
                 asked = {"scroll_id": scroll, "scroll": _KEPT_ALIVE}
-                page = self._page(index, lambda asked=asked: self.client.scroll(body=asked))  # type: ignore[misc]
+                page = self._page(index, partial(self.client.scroll, body=asked))
                 scroll = page.scroll or scroll
         finally:
             self._clear(scroll)
@@ -169,10 +171,8 @@ class OpenSearchDocuments:
     def _clear(self, scroll: str) -> None:
         from opensearchpy.exceptions import OpenSearchException
 
-        try:
+        with suppress(OpenSearchException):  # it ends by itself after some minutes
             self.client.clear_scroll(body={"scroll_id": [scroll]})
-        except OpenSearchException:
-            pass  # it ends by itself after some minutes
 
     def _page_size(self, index: str) -> int:
         """So many documents that a page has some megabytes, by the size of a few."""

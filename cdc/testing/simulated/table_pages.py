@@ -56,6 +56,7 @@ class SimulatedPages:
             arn=self.table.arn,
             id=self.table.id,
             keys=self.table.keys,
+            key_types=self._key_types(),
             item_count=len(items),
             size_bytes=sum(map(_size, items.values())),
             stream=None if view is None else Stream.dynamodb(self.table.stream.arn),
@@ -96,6 +97,11 @@ class SimulatedPages:
             end = items[0]
         following = None if is_last or end is None else {name: end[name] for name in self.table.keys}
         return Page([as_boto3_gives(item) for item in items], following, _read_units(items, consistent), began)
+
+    def _key_types(self) -> tuple[str, ...]:
+        """The types that the keys of the items have; of a table that never had one: S."""
+        written = self.table.history[-1].keys if self.table.history else {}
+        return tuple(next(iter(written[name])) if name in written else "S" for name in self.table.keys)
 
     def _shown(self, *, consistent: bool) -> dict[str, RawItem]:
         now = self.clock.micros
