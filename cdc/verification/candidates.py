@@ -101,11 +101,7 @@ class Candidates:
         after: RawItem | None = None
         table = self.expectations.stream.table
         while True:
-            page = patiently(
-                self.deployment,
-                partial(self.deployment.pages.page, table, 0, 1, after, consistent=True),
-            )
-            self.units.spend(page.read_units)
+            page = self.units.page(partial(self.deployment.pages.page, table, 0, 1, after, consistent=True))
             for item in page.items:
                 yield from self._found_in(item)
             if page.after is None:

@@ -133,15 +133,15 @@ class Looks:
 
     def _items(self, candidates: Sequence[Candidate]) -> list[RawItem | None]:
         wanted = [candidate.keys for candidate in candidates if candidate.keys is not None]
+        if not wanted:
+            return [None] * len(candidates)
+        found: Sequence[RawItem | None] = self.units.reading(lambda: self._read(wanted), _units_of)
+        read = iter(found)
+        return [None if candidate.keys is None else next(read) for candidate in candidates]
+
+    def _read(self, keys: Sequence[RawItem]) -> Sequence[RawItem | None]:
         deadline = Deadline.after(_READ_SECONDS, clock=self.deployment.clock)
-        found = iter(
-            patiently(self.deployment, lambda: self.deployment.items.read(self.table, wanted, deadline))
-            if wanted
-            else ()
-        )
-        items = [None if candidate.keys is None else next(found) for candidate in candidates]
-        self.units.spend(sum(1 + len(keys_json(item)) // _BYTES_OF_A_UNIT if item else 1 for item in items))
-        return items
+        return self.deployment.items.read(self.table, keys, deadline)
 
     def _documents(self, candidates: Sequence[Candidate]) -> list[FoundDocument | None]:
         found: list[FoundDocument | None] = [None] * len(candidates)
@@ -150,8 +150,13 @@ class Looks:
             wanted = [(candidates[place].id, candidates[place].routing) for place in places]
             answers = patiently(self.deployment, partial(self.deployment.documents.get, index, wanted))
             for place, document in zip(places, answers, strict=True):
-                found[place] = document
+                is_asked_for = document is not None and document.routing == candidates[place].routing
+                found[place] = document if is_asked_for else None  # shards may know the id, of another routing
         return found
+
+
+def _units_of(items: Sequence[RawItem | None]) -> float:
+    return sum(1 + len(keys_json(item)) // _BYTES_OF_A_UNIT if item else 1 for item in items)
 
 
 def confirmed(first: _Look, second: _Look) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import TypeVar
 
@@ -12,6 +11,8 @@ import tenacity
 from cdc.causes import CauseKind
 from cdc.errors import SinkUnavailable
 from cdc.loads.deployment import Deployment
+from cdc.loads.pace import Pace
+from cdc.loads.table import Page
 
 __all__ = ["ReadUnits", "patiently"]
 
@@ -20,8 +21,11 @@ _LONGEST_SECONDS = 600.0
 """So long may a server be out of reach; throttled it may be for ever."""
 
 
-def patiently(deployment: Deployment, ask: Callable[[], _T]) -> _T:
+def patiently(deployment: Deployment, ask: Callable[[], _T], throttled: Callable[[], object] = lambda: None) -> _T:
     """The answer, asked for again with growing waits.
+
+    Args:
+        throttled: is told of each refusal for being too fast.
 
     Raises:
         SinkUnavailable: it refuses, or it has been out of reach for ten minutes.
@@ -31,7 +35,10 @@ def patiently(deployment: Deployment, ask: Callable[[], _T]) -> _T:
     def passes(error: BaseException) -> bool:
         if not isinstance(error, SinkUnavailable) or error.cause.kind is CauseKind.AWS_REFUSED:
             return False
-        return error.cause.kind is CauseKind.OVERLOADED or deployment.clock() < until
+        if error.cause.kind is CauseKind.OVERLOADED:
+            throttled()
+            return True
+        return deployment.clock() < until
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(passes),
@@ -41,24 +48,33 @@ def patiently(deployment: Deployment, ask: Callable[[], _T]) -> _T:
     )(ask)
 
 
-@dataclass
 class ReadUnits:
-    """Read units spent: counted, and held to a rate by waiting after what was too much. Several threads share one."""
+    """Read units that a verification spends: counted, and held to a pace. Several threads share one.
 
-    deployment: Deployment
-    most_a_second: float | None = None
-    spent: float = 0.0
-    _free_at: float = 0.0
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    Args:
+        most_a_second: read units; None: no limit.
+    """
 
-    def spend(self, units: float) -> None:
-        """Count units that a request has taken, and wait for as long as they take at the rate."""
+    def __init__(self, deployment: Deployment, most_a_second: float | None = None) -> None:
+        self.spent = 0.0
+        self._deployment = deployment
+        self._pace = Pace(most_a_second, clock=deployment.clock, sleep=deployment.sleep)
+        self._lock = Lock()
+
+    def reading(self, ask: Callable[[], _T], units_of: Callable[[_T], float]) -> _T:
+        """The answer of a read that is asked for patiently, paid by the units that it took.
+
+        Raises:
+            SinkUnavailable: the table refuses, or it has been out of reach for ten minutes.
+        """
+        self._pace.wait()
+        answer = patiently(self._deployment, ask, self._pace.throttled)
+        units = units_of(answer)
+        self._pace.spent(units)
         with self._lock:
             self.spent += units
-            if not self.most_a_second:
-                return
-            now = self.deployment.clock()
-            self._free_at = max(self._free_at, now) + units / self.most_a_second
-            wait = self._free_at - now
-        if wait > 0:
-            self.deployment.sleep(wait)
+        return answer
+
+    def page(self, ask: Callable[[], Page]) -> Page:
+        """A page of the table; see `reading`."""
+        return self.reading(ask, lambda page: page.read_units)

@@ -98,14 +98,13 @@ class Reading:
         while not self._stopped:
             page = self._page(segment, segments, after)
             self.take_items(page.items)
-            self.units.spend(page.read_units)
             if page.after is None:
                 return
             after = page.after
 
     def _page(self, segment: int, segments: int, after: RawItem | None) -> Page:
         table = self.expectations.stream.table
-        return patiently(self.deployment, lambda: self.deployment.pages.page(table, segment, segments, after))
+        return self.units.page(lambda: self.deployment.pages.page(table, segment, segments, after))
 
     def take_items(self, items: Sequence[RawItem]) -> None:
         """Spool what the items make."""

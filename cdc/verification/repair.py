@@ -29,20 +29,10 @@ from cdc.verification.expected import Expectations
 from cdc.verification.findings import Difference, DifferenceClass
 from cdc.verification.looks import Candidate, Looks, Seen
 
-__all__ = ["Repair", "Repaired", "Repairer", "version_of_repair"]
+__all__ = ["Repaired", "Repairer", "version_of_repair"]
 
 _AT_ONCE = 500
 _SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """How much may be mended."""
-
-    max: int = 1000
-    """With more differences nothing is mended: an index that differs so much is filled anew."""
-    dry_run: bool = False
-    """Write nothing, and say what can't be mended."""
 
 
 @dataclass(frozen=True, slots=True)

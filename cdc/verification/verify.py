@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ import msgspec
 from cdc.errors import ConfigError
 from cdc.loads.changes import loaded_version
 from cdc.loads.deployment import Deployment
+from cdc.loads.price import dollars_of_read_units
 from cdc.loads.table import SourceTable
+from cdc.records.attributes import RawItem
 from cdc.records.stream import Stream
 from cdc.verification.candidates import Candidates
 from cdc.verification.expected import Expectations
@@ -27,7 +30,7 @@ from cdc.verification.letters import KeptLetters
 from cdc.verification.looks import Candidate, Looks, Seen
 from cdc.verification.patience import ReadUnits, patiently
 from cdc.verification.reading import FOREIGN_ABOVE, FOREIGN_BELOW, REJECTED, SET_ASIDE, Reading, VerificationProgress
-from cdc.verification.repair import Repair, Repaired, Repairer
+from cdc.verification.repair import Repaired, Repairer
 from cdc.verification.sources import KnownSources
 from cdc.verification.spool import Spool
 
@@ -37,8 +40,6 @@ _CHUNK = 10_000
 """Candidates that are looked at together, so that there is one wait for all of them."""
 _EXAMPLES = 10
 """Examples of each class."""
-_DOLLARS_A_UNIT = 0.125 / 1_000_000
-"""Amazon DynamoDB pricing, on-demand capacity in us-east-1: $0.125 per million read request units."""
 _SEGMENTS_A_WORKER = 8
 _ITEMS_OF_A_SEGMENT = 20
 """Of a sample: so many items are taken from one place of the table."""
@@ -71,11 +72,13 @@ def verify(
     segments: int | None = None,
     max_read_units: float | None = None,
     settle_seconds: float = 5.0,
-    repair: Repair | None = None,
+    repair: bool = False,
+    dry_run: bool = False,
+    max_repairs: int | None = 1000,
     folder: str | None = None,
     observe: Callable[[VerificationProgress], None] | None = None,
 ) -> Findings:
-    """Compare a table with the indices of its mapping, and mend what differs where `repair` says so.
+    """Compare a table with the indices of its mapping, and mend what differs where `repair` asks for it.
 
     Args:
         stream: where the table's changes come from; by default the stream that is on. Kinesis has to be named.
@@ -86,12 +89,15 @@ def verify(
         segments: parts that the table is read in; by default some for each worker.
         max_read_units: a second.
         settle_seconds: so much later comes the second look: longer than consumers lag behind.
+        repair: mend what differs, each at a version that is there already.
+        dry_run: write nothing; `left` counts all differences, and examples that can't be mended say why.
+        max_repairs: with more differences nothing is mended; None: however many there are.
         folder: where the spool is kept; by default the system's folder for temporary files.
         observe: is told how far it is; by default the deployment's own.
 
     Raises:
         ConfigError: there is no such table or index, one may not be read, or the table has no stream.
-        RepairRefused: there are more differences than `repair` allows.
+        RepairRefused: there are more differences than `max_repairs`.
         SinkUnavailable: the table, OpenSearch or the archive has been out of reach for ten minutes.
     """
     source = patiently(deployment, lambda: deployment.pages.describe(table))
@@ -115,13 +121,15 @@ def verify(
         candidates=Candidates(deployment, expectations, keys, units),
         with_content=with_content,
         observe=observe or deployment.observe,
-        most=repair.max if repair else 0,
+        most=0 if not repair else sys.maxsize if max_repairs is None else max_repairs,
     )
     if sample is None:
         run.everything(segments or max(1, workers) * (_SEGMENTS_A_WORKER if workers > 1 else 1), workers, folder)
     else:
         run.sample(sample, random.Random(seed))  # noqa: S311  (not a secret)
-    return run.mended(repair, sampled=sample is not None)
+    if not repair:
+        return run.findings(sampled=sample is not None)
+    return run.mended(sampled=sample is not None, dry_run=dry_run)
 
 
 def _stream_of(source: SourceTable) -> Stream:
@@ -203,35 +211,39 @@ class _Run:
         drawn = self.deployment.documents.sample(index, size, seed)
         return [(document.id, document.routing, document.version) for document in drawn]
 
-    def mended(self, repair: Repair | None, *, sampled: bool) -> Findings:
-        """The findings, after the repair that was asked for."""
-        findings = self._findings(sampled=sampled)
-        if repair is None:
-            return findings
-        if findings.differences > repair.max:
-            raise RepairRefused(findings, repair.max)
+    def mended(self, *, sampled: bool, dry_run: bool) -> Findings:
+        """The findings after a repair."""
+        findings = self.findings(sampled=sampled)
+        if findings.differences > self.most:
+            raise RepairRefused(findings, self.most)
         repairer = Repairer(self.deployment, self.expectations, self.looks, self.source.id)
-        result = repairer.mend(self.faults, dry_run=repair.dry_run)
-        return _with_repair(self._findings(sampled=sampled), result, dry_run=repair.dry_run)
+        result = repairer.mend(self.faults, dry_run=dry_run)
+        return _with_repair(self.findings(sampled=sampled), result, dry_run=dry_run)
 
     def _sampled_items(self, size: int, chance: random.Random) -> Iterator[Candidate]:
         """The documents that random items should have, from the beginnings of random parts of the table."""
         segments = max(1, min(_MOST_SEGMENTS, self.source.item_count // _ITEMS_OF_A_SEGMENT))
         parts = list(range(segments)) if segments <= size else chance.sample(range(segments), size)
         chance.shuffle(parts)
-        limit = max(_ITEMS_OF_A_SEGMENT, -(-size // segments))
+        most = max(_ITEMS_OF_A_SEGMENT, -(-size // segments))
         for part in parts:
-            page = patiently(
-                self.deployment,
-                partial(self.deployment.pages.page, self.source.name, part, segments, None, limit=limit),
-            )
-            self.units.spend(page.read_units)
-            for item in page.items:
-                if self.items >= size:
-                    return
+            for item in self._beginning(part, segments, min(most, size - self.items)):
                 self.items += 1
                 self.keys.learn(item)
                 yield from self.candidates.of_item(item)
+
+    def _beginning(self, part: int, segments: int, size: int) -> Iterator[RawItem]:
+        """The leading items of a part of the table, `size` at most."""
+        after: RawItem | None = None
+        while size > 0:
+            page = self.units.page(
+                partial(self.deployment.pages.page, self.source.name, part, segments, after, limit=size)
+            )
+            yield from page.items
+            size -= len(page.items)
+            if page.after is None:
+                return
+            after = page.after
 
     def _look(self, candidates: Sequence[Candidate]) -> None:
         for seen in self.looks.settled(candidates):
@@ -260,7 +272,8 @@ class _Run:
         reason = f"{difference.kind.value}: {difference.reason}; a dead letter explains it"
         return msgspec.structs.replace(difference, kind=DifferenceClass.KEPT, letter=letter, reason=reason)
 
-    def _findings(self, *, sampled: bool) -> Findings:
+    def findings(self, *, sampled: bool) -> Findings:
+        """All that was found so far."""
         return Findings(
             table=self.source.name,
             indices=self.expectations.indices,
@@ -275,7 +288,7 @@ class _Run:
             unsettled=self.unsettled,
             sampled=sampled,
             examples=tuple(self.examples),
-            price=Price(self.units.spent, self.units.spent * _DOLLARS_A_UNIT),
+            price=Price(self.units.spent, dollars_of_read_units(self.units.spent)),
         )
 
 
