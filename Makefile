@@ -64,7 +64,7 @@ bench-quick: $(STAMP) ## a short form of every case, for breakage only: its figu
 test-compiled: $(STAMP) ## the tests of what is compiled, on the compiled modules; skipped, loudly, without a C compiler
 	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory build/compiled/.made \
 	&& $(COMPILED) $(BIN)/python -m pytest -q --numprocesses $(or $(JOBS),2) tests/properties tests/unit/test_attributes.py \
-		tests/unit/test_sources.py tests/unit/test_mapping.py tests/unit/test_delivery.py tests/unit/test_unfit.py tests/unit/test_answers.py tests/unit/test_compiled.py; \
+		tests/unit/test_decoding.py tests/unit/test_mapping.py tests/unit/test_delivery.py tests/unit/test_unfit.py tests/unit/test_answers.py tests/unit/test_compiled.py; \
 	else printf '\n*** NOT TESTED: the compiled modules. There is no C compiler, or Python has no headers. ***\n\n'; fi
 
 build/compiled/.made: $(STAMP) setup.py $(wildcard cdc/*.py cdc/*/*.py cdc/*/*/*.py consumers/*.py consumers/*/*.py)

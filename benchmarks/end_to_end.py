@@ -16,7 +16,7 @@ from benchmarks.results import CannotRun, Goal, Result, Row, Spread
 from cdc.errors import CdcError
 from local.opensearch import OpenSearchServer, install_opensearch, launch_opensearch
 
-__all__ = ["TITLE", "run"]
+__all__ = ["TITLE", "opensearch", "run"]
 
 TITLE = "End to end: full streams into OpenSearch and S3"
 
@@ -45,7 +45,7 @@ def run(quick: bool) -> Iterator[Result]:
         path = () if quick else class_path(folder / "classes")
         aws = stack.enter_context(engine(folder))
         aws.client("s3").create_bucket(Bucket=_BUCKET)
-        search = _opensearch(folder, stack)
+        search = opensearch(folder, stack)
         source = none(aws, _TABLES, items) if quick else stack.enter_context(filled(aws, _TABLES, items))
         environment = {
             **source.variables,
@@ -60,7 +60,12 @@ def run(quick: bool) -> Iterator[Result]:
         yield _result({one: many if quick else many[1:] for one, many in costs.items()}, source)
 
 
-def _opensearch(folder: Path, stack: ExitStack) -> OpenSearchServer:
+def opensearch(folder: Path, stack: ExitStack) -> OpenSearchServer:
+    """A server with the full compiler and 1 GB of heap, stopped by `stack`.
+
+    Raises:
+        CannotRun: it can't be installed, or does not start.
+    """
     try:
         home = install_opensearch(_silent)
         with _environment("_JAVA_OPTIONS", _FULL_COMPILER):

@@ -28,7 +28,7 @@ from consumers.pipelines import CONSUMER
 from consumers.runtime import Runtime, open_runtime
 from consumers.settings import load_settings
 
-__all__ = ["at_hand", "from_the_stream", "limit"]
+__all__ = ["at_hand", "from_the_stream", "limit", "runtime_of"]
 
 _BATCH = 1000
 _SENDERS = ((1000, 2), (500, 4), (250, 4))
@@ -50,7 +50,7 @@ class _Settled:
             self.count += count
 
 
-def _runtime(work: Work, folder: str) -> Runtime:
+def runtime_of(work: Work, folder: str) -> Runtime:
     """Wired to indices that nobody has written to yet."""
     mapping = Path(folder) / "orders.yml"
     mapping.write_text(f'table: "orders-*"\ndocuments: [{{index: "{work.application}-{{table}}"}}]\n')
@@ -64,7 +64,7 @@ def from_the_stream(work: Work) -> Cost:
     running, settled = Running(), _Settled()
     costs: list[Cost] = []
     with TemporaryDirectory() as folder:
-        runtime = _runtime(work, folder)
+        runtime = runtime_of(work, folder)
 
         def pipeline_for() -> ShardPipeline:
             return runtime.pipelines.pipeline(CONSUMER, running.pause)
@@ -93,7 +93,7 @@ def at_hand(work: Work) -> Cost:
     running, settled = Running(), _Settled()
     costs: list[Cost] = []
     with TemporaryDirectory() as folder:
-        runtime = _runtime(work, folder)
+        runtime = runtime_of(work, folder)
         streams = {table: _stream(table) for table in work.tables}
         for stream in streams.values():
             runtime.tables.prepare(stream, ["pk"])
@@ -131,7 +131,7 @@ def limit(work: Work) -> Cost:
 def _sent(work: Work, number: int, operations: int, senders: int) -> Cost:
     bodies: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
     with TemporaryDirectory() as folder:
-        runtime = _runtime(Work(work.tables, f"{work.application}-{number}", work.records, ()), folder)
+        runtime = runtime_of(Work(work.tables, f"{work.application}-{number}", work.records, ()), folder)
         prepared = [_bodies(runtime, table, work.records // len(work.tables), operations) for table in work.tables]
     for together in zip(*prepared, strict=True):  # the tables take turns, as shards do
         for body in together:

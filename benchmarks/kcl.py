@@ -11,13 +11,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from benchmarks.compiled import class_path
 from benchmarks.drains import Cost
 from benchmarks.filled import Filled, engine, filled
 from benchmarks.results import CannotRun, Goal, Result, Row, Spread
 
-__all__ = ["TITLE", "Contender", "contender", "run"]
+__all__ = ["TITLE", "Contender", "contender", "run", "waiting"]
 
 TITLE = "KCL: full streams, drained into nothing"
 
@@ -34,6 +35,10 @@ class Contender:
 
     def turn(self, records: int) -> Cost:
         """Let it drain."""
+        return Cost(**self.told(records))
+
+    def told(self, records: int) -> dict[str, Any]:
+        """Let it have its turn; what it prints."""
         if self.process.stdin is None or self.process.stdout is None:
             raise CannotRun(f"{self.name}: it has no pipes")
         self.process.stdin.write(f"{records}\n")
@@ -41,7 +46,8 @@ class Contender:
         line = self.process.stdout.readline()
         if not line.startswith("{"):
             raise CannotRun(f"{self.name} ended: {self.log.read_text(errors='replace').strip()[-300:]}")
-        return Cost(**json.loads(line))
+        told: dict[str, Any] = json.loads(line)
+        return told
 
 
 @contextmanager
@@ -49,13 +55,19 @@ def contender(
     name: str, source: Filled, path: Sequence[Path], folder: Path, environment: Mapping[str, str]
 ) -> Iterator[Contender]:
     """A contender of `benchmarks.drains`, started and waiting."""
+    command = ["benchmarks.drains", name, "--tables", ",".join(source.tables)]
+    command += ["--class-path", os.pathsep.join(map(str, path))]
+    with waiting(name, command, folder, environment) as started:
+        yield started
+
+
+@contextmanager
+def waiting(name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Contender]:
+    """A contender that is a module of ours with its arguments, started and waiting."""
     log = folder / f"{name}.log"
     with log.open("w") as errors:
         process = subprocess.Popen(  # noqa: S603  (our own module)
-            [
-                *(sys.executable, "-m", "benchmarks.drains", name),
-                *("--tables", ",".join(source.tables), "--class-path", os.pathsep.join(map(str, path))),
-            ],
+            [sys.executable, "-m", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -35,8 +35,8 @@ def opentelemetry_spans(provider: Any = None) -> Spans:
         from opentelemetry.trace import Status, StatusCode, get_tracer
     except ImportError as error:
         raise ConfigError(
-            "CDC_TRACING is on, and OpenTelemetry's API is not installed",
-            remedy="In a checkout: pip install '.[tracing]', or set CDC_TRACING=false.",
+            "tracing is on, and OpenTelemetry's API is not installed",
+            remedy="In a checkout: pip install '.[tracing]', or leave tracing off.",
         ) from error
     tracer = get_tracer(SCOPE, tracer_provider=provider)
 

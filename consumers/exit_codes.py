@@ -6,6 +6,7 @@
 | 1 | it failed, or something is out of reach: the same again may succeed |
 | 2 | the set-up is wrong: only a person can mend it |
 | 3 | the JVM's heap is full (the JVM ends the process itself) |
+| 1, 3 | of a verification also: there are differences; a repair left some over |
 | 128 + n | a second signal n ended it at once: 130 after Ctrl-C, 143 after SIGTERM |
 """
 
@@ -13,12 +14,26 @@ from __future__ import annotations
 
 from cdc.errors import ConfigError, SinkMisconfigured
 
-__all__ = ["FAILED", "HEAP_IS_FULL", "ORDERLY", "WRONG_SET_UP", "after_signal", "exit_code_of"]
+__all__ = [
+    "DIFFERENCES",
+    "FAILED",
+    "HEAP_IS_FULL",
+    "LEFT_OVER",
+    "ORDERLY",
+    "WRONG_SET_UP",
+    "after_signal",
+    "exit_code_of",
+]
 
 ORDERLY = 0
 FAILED = 1
 WRONG_SET_UP = 2
 HEAP_IS_FULL = 3
+
+DIFFERENCES = 1
+"""A verification has found differences."""
+LEFT_OVER = 3
+"""A repair has left differences over."""
 
 
 def exit_code_of(error: BaseException | None) -> int:

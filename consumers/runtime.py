@@ -16,7 +16,7 @@ from cdc.tracing import UNTRACED, opentelemetry_spans
 from consumers.clients import Clients, aws_client, open_clients
 from consumers.pipelines import PipelineFactory
 from consumers.preparation import TablePreparation
-from consumers.settings import Settings
+from consumers.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from cdc.sinks.opensearch.targets import Targets
@@ -90,7 +90,9 @@ def load_mappings(settings: Settings) -> Mappings:
     """
     if settings.mappings == "none":
         return Mappings(())
-    mappings = load_places(settings.mappings, lambda: aws_client("s3", None, settings.aws_timeout_seconds))
+    mappings = load_places(
+        settings.mappings, lambda: aws_client("s3", None, settings.aws_timeout_seconds), called=f"{PREFIX}MAPPINGS"
+    )
     for file in mappings.files:
         compile_mapping(file, file.table)  # a transform that can't be loaded is known now, not with the first record
     return mappings

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from threading import Event, Lock
-from typing import Any
 
 import msgspec
 
@@ -26,6 +25,7 @@ from cdc.loads.table import SourceTable
 from cdc.loads.unit import LoadStopped, PageDone, PageReader, ScanPages, UnitLoader
 from cdc.mappings.compiled import CompiledMapping
 from cdc.records.stream import Stream
+from cdc.verification.findings import DifferenceClass, Findings
 
 __all__ = ["Backfill", "BackfillResult", "LoadOptions", "Loaded", "StepBegan", "backfill"]
 
@@ -69,9 +69,7 @@ class BackfillResult(msgspec.Struct, frozen=True):
 
     plan: Plan
     loaded: Loaded
-    ghosts: int
-    """Documents that were removed since their items were gone."""
-    findings: Any = None
+    findings: Findings | None = None
     """Those of the verification; None where none was asked for."""
 
 
@@ -144,11 +142,11 @@ class Backfill:
             self.observe(StepBegan("load", plan))
             self._load(plan, units, source, stream, compiled)
             self.jobs.did(plan, "loaded")
-        loaded = self.loaded(plan)
-        ghosts = self._without_ghosts(plan, source, compiled, loaded)
-        findings = self._verified(plan) if verify else None
-        self.jobs.did(plan, "finished", findings.to_json() if findings is not None else b"{}")
-        return BackfillResult(plan, loaded, ghosts, findings)
+        self._without_ghosts(plan, compiled)
+        # without an archive nothing but a comparison tells ghosts
+        findings = self._verified(plan, with_content=verify) if verify or self.deployment.archive is None else None
+        self.jobs.did(plan, "finished")
+        return BackfillResult(plan, self.loaded(plan), findings)
 
     def loaded(self, plan: Plan) -> Loaded:
         """How far the load is, by its cursors."""
@@ -263,22 +261,39 @@ class Backfill:
 
     # --- what follows
 
-    def _without_ghosts(self, plan: Plan, source: SourceTable, compiled: CompiledMapping, loaded: Loaded) -> int:
-        """Remove the documents whose items were deleted, or left, since they were read."""
-        if (told := self.jobs.result(plan.table, plan.job, "ghosts_closed")) is not None:
-            return int(msgspec.json.decode(told)["removed"])
+    def _without_ghosts(self, plan: Plan, compiled: CompiledMapping) -> None:
+        """Where there is an archive: apply again what has removed documents since the first read."""
+        place = self.deployment.archive
+        if place is None or "ghosts_closed" in self.jobs.steps(plan.table, plan.job):
+            return
         self.observe(StepBegan("ghosts", plan))
-        from cdc.loads.ghosts import close_ghosts
+        from cdc.loads.ghosts import close_by_archive
+        from cdc.loads.replay import ReplayStopped
 
-        removed = close_ghosts(self.deployment, compiled, source, plan, loaded, wanted=lambda: not self.stop.is_set())
-        self.jobs.did(plan, "ghosts_closed", msgspec.json.encode({"removed": removed}))
-        return removed
+        try:
+            close_by_archive(self.deployment, place, compiled, plan.began_at, wanted=lambda: not self.stop.is_set())
+        except ReplayStopped:
+            raise LoadStopped from None
+        self.jobs.did(plan, "ghosts_closed")
 
-    def _verified(self, plan: Plan) -> Any:
+    def _verified(self, plan: Plan, *, with_content: bool) -> Findings:
+        """The findings of a verification in which ghosts are removed: those that are left where there is no archive,
+        or where the archive's newest changes were not written yet."""
         self.observe(StepBegan("verify", plan))
         from cdc.verification.verify import verify
 
-        findings = verify(self.deployment, plan.table)
+        findings = verify(
+            self.deployment,
+            plan.table,
+            stream=plan.stream_of_table(),
+            indices=plan.indices,
+            with_content=with_content,
+            workers=self.options.workers,
+            max_read_units=self.options.max_read_units,
+            repair=True,
+            max_repairs=None,
+            kinds=(DifferenceClass.GHOST,),
+        )
         self.jobs.did(plan, "verified", findings.to_json())
         return findings
 

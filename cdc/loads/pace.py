@@ -13,6 +13,7 @@ __all__ = ["Pace"]
 _STEP = 0.05
 """The share of the present rate that is added back for each second without throttling."""
 _LEAST_UNITS = 1.0
+_UNUSED_SECONDS = 2.0
 _PAGE_UNITS = 128.0
 """A page of 1 MB, read eventually consistent (Amazon DynamoDB Developer Guide, "Scanning tables")."""
 
@@ -21,9 +22,9 @@ class Pace:
     """A token bucket that is paid before the read, by what the last one has cost; the rest, when the answer tells it.
 
     Since the beginning never more has been read than the limit allows, but for what a page costs more than the one
-    before it; what was left unused adds up to one page, no more. Without a limit nothing waits until the table
-    throttles. Then the rate is half of what was reached, and grows again (additive increase, multiplicative decrease).
-    Shared by the threads of a load.
+    before it; what was left unused adds up to a page, or two seconds, no more. Without a limit nothing waits until the
+    table throttles. Then the rate is half of what was reached, and grows again (additive increase, multiplicative
+    decrease). Shared by the threads of a load.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Pace:
         self._grown_at = self._began
         self._used = 0.0
         self._last: float | None = None
-        self._largest = min(_PAGE_UNITS, max_units or 0.0)
+        self._largest = 0.0
         self._paid = local()
 
     @property
@@ -56,10 +57,9 @@ class Pace:
 
     def wait(self, wanted: Callable[[], bool] = lambda: True) -> None:
         """Return when the next read of this thread is paid for, or nobody wants it any more."""
-        with self._lock:
-            ready_at = self._pay()
         while wanted():
-            left = ready_at - self._clock()
+            with self._lock:
+                left = self._pay()
             if left <= 0:
                 return
             self._sleep(min(left, 1.0))
@@ -72,7 +72,7 @@ class Pace:
             self._last = units
             self._largest = max(self._largest, units)
             self._grow(now)
-            paid, self._paid.units = getattr(self._paid, "units", 0.0), 0.0
+            paid, self._paid.units = self._paid.__dict__.get("units", 0.0), 0.0
             if self._rate is not None:
                 self._free_at += (units - paid) / self._rate
 
@@ -85,14 +85,17 @@ class Pace:
             self._grown_at = now
 
     def _pay(self) -> float:
-        """When the next read may begin. A read that failed has left paid what it was to cost: it is for this one."""
-        if self._rate is None:
-            return self._clock()
-        paid, units = getattr(self._paid, "units", 0.0), self._expected()
-        unused_since = self._clock() - max(units, self._largest) / self._rate
-        self._free_at = max(self._free_at, unused_since) + (units - paid) / self._rate
-        self._paid.units = units
-        return self._free_at
+        """Pay for the next read; where it is too early, the seconds until it can be paid. What a read that failed was
+        to cost is still paid."""
+        if self._rate is None or self._paid.__dict__.get("units"):
+            return 0.0
+        now, units = self._clock(), self._expected()
+        unused = max(_UNUSED_SECONDS, units / self._rate, self._largest / self._rate)
+        free_at = max(self._free_at, now - unused) + units / self._rate
+        if free_at > now:
+            return free_at - now
+        self._free_at, self._paid.units = free_at, units
+        return 0.0
 
     def _expected(self) -> float:
         """Of the first page nothing is known: it is paid with a second's units at most, and the rest after it."""

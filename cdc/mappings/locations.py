@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["load_places", "places"]
 
 _S3 = "s3://"
-_MISSING = "Set CDC_MAPPINGS to where the mapping files are: files or folders, separated by colons."
+_MISSING = "Set {called} to where the mapping files are: files or folders, separated by colons."
 _SUFFIXES = (".yml", ".yaml")
 
 Texts = list[tuple[str, str]]
 
 
 def places(setting: str) -> list[str]:
-    """The places that `CDC_MAPPINGS` names: its parts between colons, but for the colon of `s3://`."""
+    """The places that a setting names: its parts between colons, but for the colon of `s3://`."""
     return [part for part in re.split(r":(?!//)", setting) if part]
 
 
-def load_places(setting: str, s3: Callable[[], S3Client]) -> Mappings:
-    """Read the mappings of every place. `s3` makes a client, when one is needed.
+def load_places(setting: str, s3: Callable[[], S3Client], *, called: str = "mappings") -> Mappings:
+    """Read the mappings of every place. `s3` makes a client, when one is needed; `called` is the setting's name, for
+    messages.
 
     An object is read whatever it is called; below a prefix that ends with `/` every `.yml` and `.yaml` is. What comes
     from S3 can't name code: whoever may write there need not be who may deploy.
@@ -44,7 +45,7 @@ def load_places(setting: str, s3: Callable[[], S3Client]) -> Mappings:
     reader: _Reader | None = None
     for place in places(setting):
         if place.startswith(_S3):
-            reader = reader or _Reader(s3())
+            reader = reader or _Reader(s3(), called)
             texts += reader.texts(place)
         else:
             found, faults = mapping_texts([Path(place)])
@@ -56,7 +57,7 @@ def load_places(setting: str, s3: Callable[[], S3Client]) -> Mappings:
         missing = any(problem.endswith(NO_SUCH_PLACE) for problem in problems)
         raise MappingError(
             tuple(problems),
-            remedy=_MISSING if missing else "",
+            remedy=_MISSING.format(called=called) if missing else "",
         )
     return Mappings(tuple(file.mapping for file in files))
 
@@ -75,13 +76,14 @@ def _names_code(file: MappingFile) -> Iterator[str]:
 @dataclass(frozen=True)
 class _Reader:
     client: Any
+    called: str
 
     def texts(self, url: str) -> Texts:
         """The objects of a place, by their URLs."""
         bucket, _, key = url.removeprefix(_S3).partition("/")
         if not bucket or not key:
             raise ConfigError(
-                f"CDC_MAPPINGS: {url} names no object",
+                f"{self.called}: {url} names no object",
                 remedy="Write s3://bucket/key, or s3://bucket/prefix/ for all below it.",
             )
         if not key.endswith("/"):
@@ -89,7 +91,7 @@ class _Reader:
         keys = self._keys(bucket, key)
         if not keys:
             raise ConfigError(
-                f"CDC_MAPPINGS: there is no mapping file below {url}",
+                f"{self.called}: there is no mapping file below {url}",
                 remedy=f"Put files there whose names end with {' or '.join(_SUFFIXES)}.",
             )
         return [self._text(bucket, key) for key in keys]
@@ -99,7 +101,7 @@ class _Reader:
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
 
-        keys = _asked(listed, f"{_S3}{bucket}/{prefix}", f"s3:ListBucket on arn:aws:s3:::{bucket}")
+        keys = self._asked(listed, f"{_S3}{bucket}/{prefix}", f"s3:ListBucket on arn:aws:s3:::{bucket}")
         return sorted(key for key in keys if key.endswith(_SUFFIXES))
 
     def _text(self, bucket: str, key: str) -> tuple[str, str]:
@@ -110,25 +112,24 @@ class _Reader:
             return body
 
         try:
-            return url, _asked(got, url, f"s3:GetObject on arn:aws:s3:::{bucket}/{key}").decode()
+            return url, self._asked(got, url, f"s3:GetObject on arn:aws:s3:::{bucket}/{key}").decode()
         except UnicodeDecodeError as error:
             raise MappingError((f"{url}: can't be read: {error}",)) from error
 
+    def _asked(self, request: Callable[[], Any], url: str, permission: str) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError
 
-def _asked(request: Callable[[], Any], url: str, permission: str) -> Any:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        return request()
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        missing = code in ("NoSuchKey", "NoSuchBucket", "404")
-        remedy = "Put it there, or mend CDC_MAPPINGS." if missing else f"Allow {permission}."
-        if code in ("AccessDenied", "403"):  # which S3 also answers for what is not there, to who may not list
-            remedy += " If that is allowed, look whether it is there."
-        raise ConfigError(f"CDC_MAPPINGS: {url} can't be read: {code}", remedy=remedy) from error
-    except BotoCoreError as error:
-        raise ConfigError(
-            f"CDC_MAPPINGS: {url} can't be read: {type(error).__name__}",
-            remedy="Check AWS_REGION and that S3 can be reached: in a VPC by a gateway endpoint.",
-        ) from error
+        try:
+            return request()
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            missing = code in ("NoSuchKey", "NoSuchBucket", "404")
+            remedy = f"Put it there, or mend {self.called}." if missing else f"Allow {permission}."
+            if code in ("AccessDenied", "403"):  # which S3 also answers for what is not there, to who may not list
+                remedy += " If that is allowed, look whether it is there."
+            raise ConfigError(f"{self.called}: {url} can't be read: {code}", remedy=remedy) from error
+        except BotoCoreError as error:
+            raise ConfigError(
+                f"{self.called}: {url} can't be read: {type(error).__name__}",
+                remedy="Check AWS_REGION and that S3 can be reached: in a VPC by a gateway endpoint.",
+            ) from error

@@ -23,6 +23,7 @@ from cdc.records.attributes import RawItem, decode_item
 from cdc.records.change import Change, Operation, StreamView, Wire
 from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
 from cdc.records.stream import Stream
+from cdc.records.versions import END_MICROS
 
 __all__ = [
     "Record",
@@ -37,7 +38,6 @@ __all__ = [
     "size_bytes_of",
 ]
 
-_LAST_MICROS = 2_556_144_000_000_000  # 2051-01-01, up to which versions have room
 _TTL_PRINCIPAL = "dynamodb.amazonaws.com"
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _VIEWS = {view.value: view for view in StreamView}
@@ -295,7 +295,7 @@ def _micros(created: object, micros_per_unit: int, stream: Stream) -> int | None
             micros = int(Decimal(str(created)) * micros_per_unit)
         case datetime():
             micros = int(Decimal(str(created.timestamp())) * 1_000_000)
-    if not 0 <= micros < _LAST_MICROS:
+    if not 0 <= micros < END_MICROS:
         raise MalformedRecord("is no time", path=("dynamodb", "ApproximateCreationDateTime"))
     return micros
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cdc.errors import MalformedRecord
 
 __all__ = [
+    "END_MICROS",
     "is_below_all_streams",
     "minute_at",
     "minute_of_version",
@@ -18,6 +19,10 @@ _EPOCH_MINUTE = 26_297_280  # 2020-01-01T00:00Z in minutes since 1970
 
 
 _MINUTE_BITS = 24
+
+
+END_MICROS = (_EPOCH_MINUTE + (1 << _MINUTE_BITS)) * 60_000_000
+"""The end of the times that fit into a version, in microseconds since 1970: it is in November 2051."""
 
 
 _RANK_BITS = 39

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Claim", "contract_changes", "sink_contract"]
 
 _SECONDS = 30.0
+_LETTERS = 300  # of a value in a message: a destination may hold much more than one reads
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,32 @@ class _Destination:
 def _write(sink: Sink, changes: Sequence[Change]) -> list[Outcome]:
     outcomes = list(sink.write(changes, Deadline.after(_SECONDS)))
     _check(changes, outcomes)
-    for outcome in outcomes:
-        _must(settled(outcome), f"a change that any sink can store was not settled: {outcome}")
+    for position, (one, outcome) in enumerate(zip(changes, outcomes, strict=True)):
+        _must(
+            settled(outcome),
+            f"changes[{position}] ({one.operation} of {one.keys}) can be stored by any sink, and was not settled: "
+            f"{_kind(outcome)}: {_cause(outcome)}",
+        )
     return outcomes
 
 
 def _check(changes: Sequence[Change], outcomes: Sequence[Outcome]) -> None:
     _must(len(outcomes) == len(changes), f"{len(changes)} changes have {len(outcomes)} outcomes")
-    for outcome in outcomes:
+    for position, outcome in enumerate(outcomes):
         known = isinstance(outcome, Applied | Superseded | Skipped | Deferred | Rejected)
-        _must(known, f"{outcome!r} is no outcome")
+        _must(known, f"outcomes[{position}] is no outcome: its type is {_kind(outcome)}")
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _cause(outcome: Outcome) -> str:
+    return _short(str(getattr(outcome, "cause", "it names no cause")))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LETTERS else f"{text[:_LETTERS]}…"
 
 
 def _must(holds: bool, message: str) -> None:
@@ -98,7 +115,17 @@ def _must(holds: bool, message: str) -> None:
 
 
 def _same(found: Any, expected: Any) -> None:
-    _must(found == expected, f"the destination holds\n  {found!r}\nand should hold\n  {expected!r}")
+    if isinstance(found, dict) and isinstance(expected, dict):  # the equal entries would hide those that differ
+        equal = [key for key in found if key in expected and found[key] == expected[key]]
+        found, expected = _without(found, equal), _without(expected, equal)
+    _must(
+        found == expected,
+        f"the destination holds\n  {_short(repr(found))}\nand should hold\n  {_short(repr(expected))}",
+    )
+
+
+def _without(entries: dict[Any, Any], keys: Sequence[Any]) -> dict[Any, Any]:
+    return {key: value for key, value in entries.items() if key not in keys}
 
 
 def _stored(destination: _Destination) -> Any:

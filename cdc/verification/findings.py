@@ -90,11 +90,18 @@ class Findings(msgspec.Struct, frozen=True):
         return sum(count for name, count in self.counts.items() if name != DifferenceClass.KEPT)
 
     @property
+    def remaining(self) -> int:
+        """The differences that were not mended."""
+        return self.differences - sum(self.repaired.values())
+
+    @property
     def verdict(self) -> str:
-        """One line for people: `12,431,007 items equal, 0 missing, 0 ghosts, 0 stale; 3 dead letters`."""
-        counts = self.counts
+        """One line for people, of what stands after a repair: `12,431,007 items equal, 0 missing, 0 ghosts, 0 stale; 3
+        dead letters`."""
+        counts = {name: count - self.repaired.get(name, 0) for name, count in self.counts.items()}
+        mended = sum(count for name, count in self.repaired.items() if name != DifferenceClass.GHOST)
         shown = [
-            f"{self.equal:,} items equal",
+            f"{self.equal + mended:,} items equal",
             f"{counts.get('missing', 0):,} missing",
             f"{counts.get('ghost', 0):,} ghosts",
             f"{counts.get('stale', 0):,} stale",

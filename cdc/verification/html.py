@@ -183,7 +183,8 @@ def _table(sides: Sequence[Sides], columns: Sequence[str]) -> str:
         rows += f'<tr><td colspan="{len(columns) + 1}" class="more">{more}</td></tr>\n'
     heads = "".join(f'<th scope="col">{_COLUMNS[name]}</th>' for name in columns)
     style = "both" if len(columns) > 1 else "one"
-    return f'<table class="{style}"><thead><tr><th scope="col">Field</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table>\n'
+    head = f'<thead><tr><th scope="col">Field</th>{heads}</tr></thead>'
+    return f'<table class="{style}">{head}<tbody>\n{rows}</tbody></table>\n'
 
 
 def _row_of_field(side: Sides, columns: Sequence[str]) -> str:

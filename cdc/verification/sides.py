@@ -17,7 +17,7 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _DEEPEST = 8
-"""What is nested deeper is compared as one value: a page that nests so deep helps nobody."""
+"""A value that is nested deeper is compared as one: a page that nests so deep helps nobody."""
 
 
 @dataclass(frozen=True, slots=True)

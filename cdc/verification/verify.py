@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -65,6 +65,7 @@ def verify(
     table: str,
     *,
     stream: Stream | None = None,
+    indices: Collection[str] | None = None,
     with_content: bool = True,
     sample: int | None = None,
     seed: int | None = None,
@@ -75,6 +76,7 @@ def verify(
     repair: bool = False,
     dry_run: bool = False,
     max_repairs: int | None = 1000,
+    kinds: Collection[DifferenceClass] = tuple(DifferenceClass),
     folder: str | None = None,
     observe: Callable[[VerificationProgress], None] | None = None,
 ) -> Findings:
@@ -82,6 +84,7 @@ def verify(
 
     Args:
         stream: where the table's changes come from; by default the stream that is on. Kinesis has to be named.
+        indices: only these of the mapping.
         with_content: compare contents; else ids and versions only, which reads no sources.
         sample: look at so many random items and as many random documents instead of all.
         seed: of the sample; by default another one each time.
@@ -92,6 +95,7 @@ def verify(
         repair: mend what differs, each at a version that is there already.
         dry_run: write nothing; `left` counts all differences, and examples that can't be mended say why.
         max_repairs: with more differences nothing is mended; None: however many there are.
+        kinds: only these classes of differences are mended.
         folder: where the spool is kept; by default the system's folder for temporary files.
         observe: is told how far it is; by default the deployment's own.
 
@@ -102,7 +106,9 @@ def verify(
     """
     source = patiently(deployment, lambda: deployment.pages.describe(table))
     stream = stream or _stream_of(source)
-    compiled = deployment.prepare(stream, source.keys, source.view)
+    compiled = deployment.prepare(stream, source.keys, None if stream.minute is None else source.view)
+    if indices is not None:
+        compiled = replace(compiled, owners=tuple(owner for owner in compiled.owners if owner.index in indices))
     version = loaded_version(stream, int(deployment.now() * 1_000_000))
     expectations = Expectations(compiled, stream, source.keys, version)
     sources = KnownSources(deployment.documents, stream, deployment.now)
@@ -122,6 +128,7 @@ def verify(
         with_content=with_content,
         observe=observe or deployment.observe,
         most=0 if not repair else sys.maxsize if max_repairs is None else max_repairs,
+        kinds=frozenset(kinds) - {DifferenceClass.KEPT},
     )
     if sample is None:
         run.everything(segments or max(1, workers) * (_SEGMENTS_A_WORKER if workers > 1 else 1), workers, folder)
@@ -157,6 +164,7 @@ class _Run:
     with_content: bool
     observe: Callable[[VerificationProgress], None]
     most: int
+    kinds: frozenset[DifferenceClass]
     items: int = 0
     documents: int = 0
     equal: int = 0
@@ -214,7 +222,7 @@ class _Run:
     def mended(self, *, sampled: bool, dry_run: bool) -> Findings:
         """The findings after a repair."""
         findings = self.findings(sampled=sampled)
-        if findings.differences > self.most:
+        if sum(self.counts[kind.value] for kind in self.kinds) > self.most:
             raise RepairRefused(findings, self.most)
         repairer = Repairer(self.deployment, self.expectations, self.looks, self.source.id)
         result = repairer.mend(self.faults, dry_run=dry_run)
@@ -261,7 +269,7 @@ class _Run:
         self.counts[difference.kind.value] += 1
         if self.counts[difference.kind.value] <= _EXAMPLES:
             self.examples.append(difference)
-        if difference.kind is not DifferenceClass.KEPT and len(self.faults) < self.most:
+        if difference.kind in self.kinds and len(self.faults) < self.most:
             self.faults.append(seen.without_contents())
 
     def _explained(self, difference: Difference) -> Difference:

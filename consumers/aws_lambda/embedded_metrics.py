@@ -76,7 +76,7 @@ _OUTCOMES = {"applied": "Applied", "superseded": "Superseded", "skipped": "Skipp
 
 @dataclass
 class _Told:
-    """What is known of the invocation that runs."""
+    """Counts and times of the invocation that runs."""
 
     counts: Counter[str] = field(default_factory=Counter)
     sinks: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -109,8 +109,8 @@ class EmbeddedMetrics:
 
     @contextmanager
     def invocation(self, table: str) -> Iterator[None]:
-        """What is told within is written at the end, however that comes. `table`: of the stream; the name of the stream
-        itself where that is Kinesis's; empty for a redrive."""
+        """Collect the events of one invocation, and write them at its end, also after an error. `table`: the stream's
+        table; for a Kinesis stream its own name; empty for a redrive."""
         self._told = _Told()
         try:
             yield
@@ -145,7 +145,7 @@ class EmbeddedMetrics:
         return orjson.dumps({"_aws": head, **about, **values, **more}).decode() + "\n"
 
     def messages(self, redriven: int, kept: int) -> None:
-        """What became of the messages of a redrive."""
+        """Count the messages of a redrive: those that were redriven, and those that the queue keeps."""
         self._told.redrive = Counter(Redriven=redriven, Kept=kept)
 
     def __call__(self, event: Event) -> None:  # noqa: PLR0912  (a table of cases)

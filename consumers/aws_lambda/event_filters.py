@@ -25,7 +25,7 @@ __all__ = ["MAX_FILTERS", "MAX_PATTERN_LETTERS", "Filters", "filters_of_kinesis"
 
 MAX_FILTERS = 5
 MAX_PATTERN_LETTERS = 4096
-"""Of one event source mapping ("Lambda quotas" and AWS Lambda API Reference, "Filter")."""
+"""Lambda's limits for one event source mapping ("Lambda quotas" and AWS Lambda API Reference, "Filter")."""
 
 _Pattern = dict[str, Any]
 _ABSENT = {"exists": False}
@@ -49,7 +49,7 @@ class Filters:
 
 
 def filters_of_stream(mapping: TableMapping, keys: Collection[str], *, archive: bool = True) -> Filters:
-    """What a DynamoDB stream of the mapping's table may be filtered by.
+    """Filters for a DynamoDB stream of the mapping's table.
 
     `keys`: attributes that are the table's keys; if that is wrong, more is let through, never less. `archive`: is there
     an archive? It takes every change of a table that the mapping does not exempt.
@@ -60,8 +60,8 @@ def filters_of_stream(mapping: TableMapping, keys: Collection[str], *, archive: 
 
 
 def filters_of_kinesis(mappings: Sequence[TableMapping], keys: Collection[str], *, archive: bool = True) -> Filters:
-    """What a Kinesis data stream of these tables may be filtered by. Records of tables that none of the mappings names
-    come too, so that the function can say so."""
+    """Filters for a Kinesis data stream of these tables. They let through also the records of tables that no mapping
+    names, so that the function can report them."""
     named = [mapping for mapping in mappings if not mapping.is_glob]
     filtered = {mapping.table: mapping for mapping in named if not _wants_all(mapping, archive=archive)}
     if not filtered:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RedriveQueue:
-    """What to do with the messages of a queue.
+    """Handlers of the messages of a queue.
 
     `s3`: a client for objects that messages point to; made when the first such message comes.
     """

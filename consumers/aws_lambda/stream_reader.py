@@ -72,7 +72,7 @@ class _Shard:
     client: Any
 
     def range(self, deadline: Deadline) -> Iterator[Mapping[str, Any]]:
-        """What is left of the batch's range."""
+        """Read the records of the batch's range that the stream still has."""
         try:
             try:
                 yield from self._from("AT_SEQUENCE_NUMBER", deadline)

@@ -161,7 +161,7 @@ def _run(backfill: Backfill, screen: Any, table: str, job: str, *, verify: bool)
             screen.stopped(table)
             raise typer.Exit(130) from None
     screen.result(result)
-    if result.findings is not None and result.findings.differences:
+    if result.findings is not None and result.findings.remaining:
         raise typer.Exit(1)
 
 

@@ -24,18 +24,21 @@ _COLORS = {"equal": "green", "missing": "red", "ghost": "magenta", "stale": "yel
 
 
 def print_findings(findings: Findings, console: Console) -> None:
-    """Print findings for people. It quotes items: it is for who may read the table."""
+    """Print findings for people. Examples quote items, so they are shown at a terminal only: elsewhere the output may
+    be kept as a log."""
     from rich.text import Text
 
     good = not findings.left and (not findings.differences or is_repaired(findings))
     console.print(Text(headline(findings), style="bold green" if good else "bold red"))
     console.print()
     console.print(_classes(findings))
-    for example in _chosen(findings):
+    for example in _chosen(findings) if console.is_terminal else ():
         console.print()
         for line in _example(example):
             console.print(line)
     console.print()
+    if findings.examples and not console.is_terminal:
+        console.print("examples quote items: they are shown at a terminal, by --html and by --json")
     for line in _bill(findings):
         console.print(Text(line, style="dim", overflow="fold"))
 

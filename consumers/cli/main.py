@@ -21,6 +21,7 @@ from consumers.cli.mappings import mappings_app
 from consumers.cli.notices import configure_notices
 from consumers.cli.settings import print_settings
 from consumers.cli.tombstones import tombstones_app
+from consumers.cli.verify import verify_table
 from consumers.exit_codes import exit_code_of
 from consumers.logs import configure_logging
 from consumers.settings import load_settings
@@ -114,6 +115,7 @@ def run(
         close()
 
 
+app.command("verify", epilog="Example: cdc verify --table shop --html report.html")(verify_table)
 app.command("settings", epilog="Example: cdc settings --json")(print_settings)
 
 if __name__ == "__main__":

@@ -135,7 +135,10 @@ def _gaps(runtime: Runtime, running: Running, source: Source) -> Gaps:
 
     deployment = deployment_of(runtime)
     repairs = GapRepairs(
-        running, letters, lambda table: verify(deployment, table, repair=True), source.tables_by_name(runtime)
+        running,
+        letters,
+        lambda table: verify(deployment, table, stream=source.stream_of(table), repair=True, max_repairs=None),
+        source.tables_by_name(runtime),
     )
     repairs.start()
     return Gaps(running, runtime.clients.dead_letters, then=repairs.found)

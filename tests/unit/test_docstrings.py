@@ -6,22 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("cdc", "consumers", "local", "tests", "benchmarks", "examples")
 RIDDLES = ("What", "As", "Of", "Whoever")
 """First words of sentences that name nothing: "What stands around a sink"."""
-
-NOT_YET = """
-    consumers/aws_lambda/embedded_metrics.py
-    consumers/aws_lambda/event_filters.py
-    consumers/aws_lambda/redrive.py
-    consumers/aws_lambda/stream_reader.py
-    consumers/kcl/java/artifacts.py
-    consumers/kcl/java/batch_getters.py
-"""
-"""Files that still have such docstrings. Take a file out when it has none; nothing is added."""
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -42,14 +30,8 @@ def files() -> list[str]:
 
 
 def test_no_docstring_begins_with_a_riddle() -> None:
-    found = {name: riddles(ROOT / name) for name in files() if name not in NOT_YET.split()}
+    found = {name: riddles(ROOT / name) for name in files()}
     assert not {name: lines for name, lines in found.items() if lines}
-
-
-@pytest.mark.parametrize("name", NOT_YET.split())
-def test_the_list_of_exceptions_shrinks(name: str) -> None:
-    assert (ROOT / name).exists(), "take it out of NOT_YET: it is gone"
-    assert riddles(ROOT / name), "take it out of NOT_YET: it has no such docstring any more"
 
 
 def test_a_riddle_is_found(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_faults_of_all_places_are_named_at_once(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"CDC_MAPPINGS: s3://b/no.yml can't be read: NoSuchKey\n  → Put it there"):
+    with pytest.raises(ConfigError, match=r"mappings: s3://b/no.yml can't be read: NoSuchKey\n  → Put it there"):
         tables("s3://b/no.yml", bucket())
     with pytest.raises(ConfigError, match="there is no mapping file below s3://b/m/"):
         tables("s3://b/m/", bucket(m__README="no mapping"))

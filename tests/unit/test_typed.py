@@ -71,6 +71,12 @@ def test_a_strict_project_sees_the_types(project: Path) -> None:
     assert "Added" in said.partition("Revealed type is")[2]
 
 
+@pytest.mark.parametrize("module", ["cdc", "consumers.aws_lambda"])
+def test_a_name_that_is_imported_late_has_to_exist(project: Path, module: str) -> None:
+    (project / "project.py").write_text(f"from {module} import no_such_name\n")
+    assert f'Module "{module}" has no attribute "no_such_name"' in mypy(project)
+
+
 def test_without_the_marker_it_sees_none(project: Path) -> None:
     for marker in project.rglob("py.typed"):
         if "site-packages/cdc" in str(marker):

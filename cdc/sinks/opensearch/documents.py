@@ -95,18 +95,21 @@ _LIVING: dict[str, Any] = {"bool": {"must_not": {"exists": {"field": TOMBSTONE_F
 _WHOLE = {"allow_partial_search_results": "false"}
 
 
+_NO_SOURCE = msgspec.Raw(b"")  # a union with None would take nothing but null
+
+
 class _Hit(msgspec.Struct, frozen=True):
     id: str = msgspec.field(name="_id")
     index: str = msgspec.field(name="_index", default="")
     version: int = msgspec.field(name="_version", default=0)
     routing: str | None = msgspec.field(name="_routing", default=None)
-    source: msgspec.Raw | None = msgspec.field(name="_source", default=None)
+    source: msgspec.Raw = msgspec.field(name="_source", default=_NO_SOURCE)
     found: bool = True
     error: dict[str, Any] | None = None
 
     def document(self) -> FoundDocument:
         """A copy: the raw source would keep the whole answer in memory."""
-        return FoundDocument(self.id, self.version, self.routing, None if self.source is None else bytes(self.source))
+        return FoundDocument(self.id, self.version, self.routing, bytes(self.source) or None)
 
 
 class _Hits(msgspec.Struct, frozen=True):
@@ -235,7 +238,7 @@ class OpenSearchDocuments:
         try:
             return msgspec.json.decode(answer, type=kind)
         except msgspec.MsgspecError as error:
-            raise _out_of_reach(index, f"the answer can't be read: {type(error).__name__}") from None
+            raise _out_of_reach(index, f"the answer can't be read: {type(error).__name__}") from error
 
     def _asked(self, index: str, ask: Callable[[], Any]) -> bytes:
         """The answer as it was sent.

@@ -39,12 +39,12 @@ class Artifact:
 
     @property
     def coordinates(self) -> str:
-        """As a lock file has them."""
+        """The name of the artifact in a lock file."""
         return f"{self.group}:{self.name}:{self.version}:{self.classifier}:{self.packaging}"
 
     @property
     def filename(self) -> str:
-        """As Maven names it."""
+        """The name of the file in a Maven repository."""
         classifier = f"-{self.classifier}" if self.classifier else ""
         return f"{self.name}-{self.version}{classifier}.{self.packaging}"
 

@@ -1,4 +1,4 @@
-"""What a batch's records hold, got from Java: the getters run there, so that a record costs one crossing, not three."""
+"""Gets the contents of a batch's records from Java. The getters run there: a record costs one crossing, not three."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Crossing:
         )
 
     def each(self, objects: Any) -> Sequence[Any]:
-        """What the chain leads to from each object of a java.util.List."""
+        """Call the chain on each object of a java.util.List, and return the results."""
         return objects.stream().map(self._function).toArray()  # type: ignore[no-any-return]
 
 

@@ -57,6 +57,10 @@ class Source(Protocol):
         """The tables that each name stands for, as far as they are known by name."""
         ...
 
+    def stream_of(self, table: str) -> Stream | None:
+        """The stream that carries a table's changes; None: the table's own that is on."""
+        ...
+
     def reader(self, arn: str) -> Callable[[Payload], Record]:
         """The function that reads the stream's records."""
         ...
@@ -110,6 +114,10 @@ class TableSource:
         """See `Source.tables_by_name`."""
         return {one.name: (one.name,) for one in self.facts}
 
+    def stream_of(self, table: str) -> Stream | None:
+        """See `Source.stream_of`."""
+        return None
+
     def reader(self, arn: str) -> Callable[[Payload], Record]:
         """See `Source.reader`."""
         return partial(_read_adapter, stream=Stream.dynamodb(arn))
@@ -153,6 +161,10 @@ class KinesisSource:
     def tables_by_name(self, runtime: Runtime) -> dict[str, Sequence[str]]:
         """See `Source.tables_by_name`: those that a mapping names, and not by a pattern."""
         return {self.stream.name: _named(runtime)}
+
+    def stream_of(self, table: str) -> Stream | None:
+        """See `Source.stream_of`."""
+        return Stream.kinesis(self.stream.arn, table)
 
     def reader(self, arn: str) -> Callable[[Payload], Record]:
         """See `Source.reader`."""
