@@ -69,8 +69,16 @@ class BackfillResult(msgspec.Struct, frozen=True):
 
     plan: Plan
     loaded: Loaded
+    ghosts: int
+    """Documents that were removed since their items were gone, before the verification."""
     findings: Findings | None = None
     """Those of the verification; None where none was asked for."""
+
+
+class _Ghosts(msgspec.Struct, frozen=True):
+    """The record of the step that removes ghosts."""
+
+    removed: int
 
 
 @dataclass(frozen=True)
@@ -142,11 +150,10 @@ class Backfill:
             self.observe(StepBegan("load", plan))
             self._load(plan, units, source, stream, compiled)
             self.jobs.did(plan, "loaded")
-        self._without_ghosts(plan, compiled)
-        # without an archive nothing but a comparison tells ghosts
-        findings = self._verified(plan, with_content=verify) if verify or self.deployment.archive is None else None
+        ghosts = self._without_ghosts(plan, source, compiled)
+        findings = self._verified(plan) if verify else None
         self.jobs.did(plan, "finished")
-        return BackfillResult(plan, self.loaded(plan), findings)
+        return BackfillResult(plan, self.loaded(plan), ghosts, findings)
 
     def loaded(self, plan: Plan) -> Loaded:
         """How far the load is, by its cursors."""
@@ -261,24 +268,21 @@ class Backfill:
 
     # --- what follows
 
-    def _without_ghosts(self, plan: Plan, compiled: CompiledMapping) -> None:
-        """Where there is an archive: apply again what has removed documents since the first read."""
-        place = self.deployment.archive
-        if place is None or "ghosts_closed" in self.jobs.steps(plan.table, plan.job):
-            return
+    def _without_ghosts(self, plan: Plan, source: SourceTable, compiled: CompiledMapping) -> int:
+        """Remove the documents whose items were deleted, or left, since they were read; how many."""
+        if (told := self.jobs.result(plan.table, plan.job, "ghosts_closed")) is not None:
+            return msgspec.json.decode(told, type=_Ghosts).removed
         self.observe(StepBegan("ghosts", plan))
-        from cdc.loads.ghosts import close_by_archive
-        from cdc.loads.replay import ReplayStopped
+        from cdc.loads.ghosts import close_ghosts
 
-        try:
-            close_by_archive(self.deployment, place, compiled, plan.began_at, wanted=lambda: not self.stop.is_set())
-        except ReplayStopped:
-            raise LoadStopped from None
-        self.jobs.did(plan, "ghosts_closed")
+        wanted = lambda: not self.stop.is_set()  # noqa: E731
+        removed = close_ghosts(self.deployment, compiled, source, plan, self.loaded(plan), wanted=wanted)
+        self.jobs.did(plan, "ghosts_closed", msgspec.json.encode(_Ghosts(removed)))
+        return removed
 
-    def _verified(self, plan: Plan, *, with_content: bool) -> Findings:
-        """The findings of a verification in which ghosts are removed: those that are left where there is no archive,
-        or where the archive's newest changes were not written yet."""
+    def _verified(self, plan: Plan) -> Findings:
+        """The findings of a verification in which ghosts are removed: the archive's newest changes may not have been
+        written yet when it was read."""
         self.observe(StepBegan("verify", plan))
         from cdc.verification.verify import verify
 
@@ -287,7 +291,6 @@ class Backfill:
             plan.table,
             stream=plan.stream_of_table(),
             indices=plan.indices,
-            with_content=with_content,
             workers=self.options.workers,
             max_read_units=self.options.max_read_units,
             repair=True,

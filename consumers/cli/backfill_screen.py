@@ -127,12 +127,12 @@ class Screen:
         if self._as_json:
             about = {"items": loaded.items, "outcomes": loaded.outcomes, "read_units": loaded.read_units}
             told = None if findings is None else json.loads(findings.to_json())
-            self._line({"result": {**about, "findings": told}})
+            self._line({"result": {**about, "ghosts_removed": result.ghosts, "findings": told}})
             return
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(loaded.outcomes.items()))
         self._console.print(
             f"{loaded.items:,} items read ({counts}); {loaded.read_units:,.1f} read units, "
-            f"${dollars_of_read_units(loaded.read_units):,.4f}",
+            f"${dollars_of_read_units(loaded.read_units):,.4f}; {result.ghosts:,} ghosts removed",
             highlight=False,
         )
         print(findings.verdict if findings is not None else "not verified")

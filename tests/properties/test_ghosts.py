@@ -19,7 +19,7 @@ MAPPING = """
 documents:
   - {{index: orders, where: {{live: [{{anything-but: [false]}}]}}, on_remove: {on_remove}}}
 """
-KEYS = st.integers(0, 2)
+KEYS = st.integers(0, 1)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), KEYS),
@@ -27,9 +27,10 @@ STEPS = st.lists(
         st.tuples(st.just("delete"), KEYS),
         st.tuples(st.just("read"), st.just(0)),
         st.tuples(st.just("write"), st.integers(0, 3)),
-        st.tuples(st.just("deliver"), st.integers(1, 3)),
+        st.tuples(st.just("deliver"), st.integers(1, 4)),
         st.tuples(st.just("forget"), st.just(0)),
     ),
+    min_size=4,
     max_size=25,
 )
 DEPLOYMENTS = st.one_of(
@@ -77,7 +78,8 @@ class History:
 
 def ended(steps: list[tuple[str, int]], deployment: tuple[StreamView, bool], on_remove: str) -> History:
     history = History(deployment[0], kinesis=deployment[1], on_remove=on_remove)
-    for what, number in [("read", 0), *steps]:
+    beginning = [("put", 0), ("put", 1), ("deliver", 1), ("read", 0)]
+    for what, number in [*beginning, *steps]:
         history.step(what, number)
     history.end()
     return history
