@@ -264,14 +264,13 @@ class Backfill:
                     raise error
 
     def _pages(self, plan: Plan, pace: Pace, wanted: Callable[[], bool]) -> PageReader:
-        return ScanPages(self.deployment, plan.table, pace, wanted)
+        return ScanPages(self.deployment, plan.table, plan.stream_of_table(), pace, wanted)
 
     # --- what follows
 
     def _without_ghosts(self, plan: Plan, source: SourceTable, compiled: CompiledMapping) -> int:
-        """Remove the documents whose items were deleted, or left, since they were read; how many."""
-        if (told := self.jobs.result(plan.table, plan.job, "ghosts_closed")) is not None:
-            return msgspec.json.decode(told, type=_Ghosts).removed
+        """Remove the documents whose items were deleted, or left, since they were read; how many. In each run: another
+        one may have done so before this one has written its last page."""
         self.observe(StepBegan("ghosts", plan))
         from cdc.loads.ghosts import close_ghosts
 

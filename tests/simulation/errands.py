@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from cdc.errors import ConfigError, SinkError
-from cdc.loads.backfill import Backfill, LoadOptions
+from cdc.loads.backfill import Backfill, LoadOptions, StepBegan
 from cdc.loads.deployment import ArchivePlace, Deployment
 from cdc.loads.jobs import Jobs, S3Objects
 from cdc.loads.table import Page, SourceTable
@@ -39,6 +39,9 @@ _MOST_AT_ONCE = 3
 _PAUSES = 0.6
 """The share of requests at which others go on."""
 _HELD_SECONDS = (1, 400)
+_VERIFIED = 0.3
+_LONGEST_HELD_SECONDS = 300.0
+"""Where a page is held back for longer, it is read again before it is written."""
 _OVERTAKING_TURNS = 40
 _STEPS = 20_000
 _BEGUN_ANEW = 60
@@ -75,7 +78,7 @@ class Errands:
         kinesis = self._world.kinesis
         options = LoadOptions(workers=1, kinesis_stream_arn=None if kinesis is None else kinesis.arn)
         jobs = self._jobs(task)
-        load = Backfill(self._deployment(task), jobs, options)
+        load = Backfill(self._deployment(task), jobs, options, observe=lambda fact: _note_step(task, fact))
         job = jobs.unfinished(_TABLE)
         if job is None:
             plan, units = load.plan(_TABLE)
@@ -84,7 +87,7 @@ class Errands:
             load.begin(plan, units)
             job = plan.job
         try:
-            load.run(_TABLE, job, verify=False)
+            load.run(_TABLE, job, verify=self._world.chance.random() < _VERIFIED)
         except ConfigError as error:
             if not _is_another(error):
                 raise
@@ -186,7 +189,10 @@ class Errands:
     def _deployment(self, task: Task) -> Deployment:
         world = self._world
 
-        def asked(**_about: Any) -> None:
+        def asked(*, is_write: bool) -> None:
+            held_seconds = 0.0 if task.read_at is None else world.clock() - task.read_at
+            if is_write and held_seconds > _LONGEST_HELD_SECONDS:
+                world.checker.violated(f"a load writes a page that it read {held_seconds:.0f} s ago")
             self._asked(task)
 
         def sleep(seconds: float) -> None:
@@ -211,9 +217,9 @@ class Errands:
             world.chance,
             self._pages_faults,
             ask=lambda: self._asked(task),
-            read=lambda items: self._read(task, items),
+            read=lambda page: self._read(task, page),
         )
-        s3: Any = _Patient(world.s3, asked)
+        s3: Any = _Patient(world.s3, lambda: self._asked(task))
         return Deployment(
             pages=pages,
             items=_Watched(world.table, lambda: self._asked(task)),  # type: ignore[arg-type]
@@ -229,7 +235,7 @@ class Errands:
         )
 
     def _jobs(self, task: Task) -> Jobs:
-        return Jobs(self._objects(_Patient(self._world.s3, lambda **_about: self._asked(task))))
+        return Jobs(self._objects(_Patient(self._world.s3, lambda: self._asked(task))))
 
     def _objects(self, client: Any) -> S3Objects:
         return S3Objects(client, ARCHIVE, "cdc/jobs/")
@@ -248,9 +254,11 @@ class Errands:
         elif self._world.chance.random() < _PAUSES:
             task.pause()
 
-    def _read(self, task: Task, items: Sequence[RawItem]) -> None:
+    def _read(self, task: Task, page: Page) -> None:
         """A page was read: it may be held back while somebody writes one of its items, the consumers are fast, and
         OpenSearch forgets."""
+        task.read_at = page.began_micros / 1e6 if task.step_name == "load" else None
+        items = page.items
         if items and self._held.draw(task.name, {"overtaken": 2}):
             task.pause(meanwhile=lambda: self._overtake(self._world.chance.choice(items)))
         else:
@@ -285,6 +293,11 @@ def _may_pass(error: ConfigError) -> bool:
     return "stands still" in error.message or "was aborted" in error.message
 
 
+def _note_step(task: Task, fact: object) -> None:
+    if isinstance(fact, StepBegan):
+        task.step_name, task.read_at = fact.step, None
+
+
 class _Watched:
     """A part of the deployment; told of before each call and when its answer is there."""
 
@@ -307,7 +320,7 @@ class _Watched:
 @dataclass(frozen=True)
 class _WatchedPages(SimulatedPages):
     ask: Callable[[], None] = lambda: None
-    read: Callable[[Sequence[RawItem]], None] = lambda _items: None
+    read: Callable[[Page], None] = lambda _page: None
 
     def describe(self, table: str) -> SourceTable:
         self.ask()
@@ -316,7 +329,7 @@ class _WatchedPages(SimulatedPages):
     def page(self, *arguments: Any, **options: Any) -> Page:
         self.ask()
         page = super().page(*arguments, **options)
-        self.read(page.items)
+        self.read(page)
         return page
 
 
@@ -341,7 +354,7 @@ class _Patient:
 
     _TRIES = 6
 
-    def __init__(self, s3: Any, asked: Callable[..., None]) -> None:
+    def __init__(self, s3: Any, asked: Callable[[], None]) -> None:
         self._s3 = s3
         self._asked = asked
         self.exceptions = s3.exceptions
@@ -356,7 +369,7 @@ class _Patient:
         def called(**options: Any) -> Any:
             from botocore.exceptions import BotoCoreError, ClientError
 
-            self._asked(is_write=name == "put_object")
+            self._asked()
             for _ in range(self._TRIES - 1):
                 with suppress(BotoCoreError):
                     try:
