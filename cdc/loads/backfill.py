@@ -275,7 +275,9 @@ class Backfill:
         from cdc.loads.ghosts import close_ghosts
 
         wanted = lambda: not self.stop.is_set()  # noqa: E731
-        removed = close_ghosts(self.deployment, compiled, source, plan, self.loaded(plan), wanted=wanted)
+        earlier = self.jobs.given_up(plan)
+        loaded = self.loaded(plan)
+        removed = close_ghosts(self.deployment, compiled, source, plan, loaded, earlier=earlier, wanted=wanted)
         self.jobs.did(plan, "ghosts_closed", msgspec.json.encode(_Ghosts(removed)))
         return removed
 
