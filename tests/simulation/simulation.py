@@ -19,8 +19,8 @@ from cdc.records.decoding import changes_from_lambda
 from cdc.testing.simulated.leases import Gap
 from consumers.aws_lambda.on_failure import FailedBatch, ReadBack, read_on_failure, redrive_batch
 from tests.simulation.checker import INDICES
-from tests.simulation.plan import Event, Plan, draw_plan
-from tests.simulation.world import World, key_of
+from tests.simulation.plan import Event, Plan, draw_plan, key_of
+from tests.simulation.world import World
 
 __all__ = ["Report", "simulate", "simulate_seed", "smallest"]
 
@@ -72,6 +72,9 @@ class _Run:
         world.clock.sleep(_LATE_SECONDS)
         world.errands.finish(self._turn)
         checker.loads_finished = world.errands.loaded
+        if world.errands.repaired:
+            world.errands.repair_all(self._turn)
+            checker.repaired = checker.loads_finished = True
         self._drain()
         given_up = self._given_up()
         checker.given_up.update(str(change.identity) for change in given_up)
@@ -191,8 +194,8 @@ class _Run:
                 self._reshard(event)
             case "new stream" | "new table":
                 self._begin_anew(event)
-            case "backfill":
-                self.world.errands.backfill()
+            case "backfill" | "verify" | "repair" | "tamper" | "replay":
+                self._send(event)
             case "restart":
                 self.world.server.restart(float(event.amount))
             case "hide alias":
@@ -201,6 +204,19 @@ class _Run:
                 self.world.block(INDICES[event.item % 2], event.amount * 10.0)
             case _:
                 self._to_a_worker(event)
+
+    def _send(self, event: Event) -> None:
+        """Somebody sends for an errand."""
+        errands = self.world.errands
+        match event.kind:
+            case "backfill":
+                errands.backfill()
+            case "tamper":
+                errands.tamper(event.item, event.amount)
+            case "replay":
+                errands.replay()
+            case kind:
+                errands.verify(repair=kind == "repair")
 
     def _fall_behind(self) -> None:
         """The consumers stand still for 19 hours and then meet an index that refuses for longer than old records are

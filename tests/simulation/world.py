@@ -36,10 +36,10 @@ from consumers.settings import load_settings
 from tests.runtimes import simulated_runtime
 from tests.simulation.checker import ARCHIVE, INDICES, LETTERS, POISON, Checker
 from tests.simulation.errands import Errands
-from tests.simulation.plan import Plan
+from tests.simulation.plan import Plan, key_of
 from tests.simulation.watched import Caller, CheckedShard, WatchedClient, WatchedPipeline
 
-__all__ = ["World", "key_of"]
+__all__ = ["World"]
 
 _T = TypeVar("_T")
 
@@ -358,11 +358,6 @@ class World:
             self.server.indices.put_alias(index=f"{index}-v1", name=index, body=alias)
 
         self.undisturbed(put_back)
-
-
-def key_of(item: int) -> tuple[str, str]:
-    """The key of an item by its place: some share their partition."""
-    return "C#1" if item % 2 else f"C#{item}", f"O#{item}"
 
 
 _ALIVE: dict[str, Any] = {"filter": {"bool": {"must_not": {"exists": {"field": "_cdc_tombstone"}}}}}
