@@ -55,7 +55,7 @@ lambda: $(STAMP) ## the function's package in build/lambda, and its size (ARCH=x
 	@$(BIN)/python -m local.lambda_build $(if $(ARCH),--arch $(ARCH)) $(if $(LAYER),--layer) \
 		$(if $(MAPPINGS),--mappings $(MAPPINGS)) $(foreach own,$(ADD),--add $(own)) $(if $(JSON),--json)
 
-bench: $(STAMP) $(if $(PURE),,build/compiled/.made) ## ours beside what else one would write: every case, in ten minutes (CASES="record handler" JSON=1 MARKDOWN=1 PURE=1)
+bench: $(STAMP) $(if $(PURE),,build/compiled/.made) ## ours beside what else one would write: every case, in a quarter of an hour (CASES="record handler" JSON=1 MARKDOWN=1 PURE=1)
 	@$(if $(PURE),,$(COMPILED)) $(BIN)/python -m benchmarks $(CASES) $(if $(JSON),--json) $(if $(MARKDOWN),--markdown)
 
 bench-quick: $(STAMP) ## a short form of every case, for breakage only: its figures mean nothing

@@ -11,7 +11,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from cdc.records.decoding import read_adapter
 from cdc.sinks.opensearch.bulk import action_bytes
 from consumers.gc_tuning import collect_seldom
 
-__all__ = ["DIMENSIONS", "Dimension", "Point"]
+__all__ = ["DIMENSIONS", "Dimension", "Encoding", "Point", "measure"]
 
 _BATCH = 1000
 _BATCH_BYTES = 1_000_000
@@ -48,7 +48,7 @@ class Point:
     """The payloads that were held at once."""
 
 
-class _Encoding:
+class Encoding:
     """A sink that makes the lines of a bulk request and drops them."""
 
     name = "nothing"
@@ -76,7 +76,7 @@ class _Encoding:
 
 def _pipeline(documents: str = "documents: [{index: orders}]") -> Pipeline:
     mapping = parse_mapping(f"table: shop\n{documents}", source="shop.yml")
-    return Pipeline(_Encoding(compile_mapping(mapping, "shop")), None)
+    return Pipeline(Encoding(compile_mapping(mapping, "shop")), None)
 
 
 def _payloads(shape: Shape, count: int) -> Iterator[bytes]:
@@ -195,8 +195,10 @@ def _resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _main(name: str, size: int, *, quick: bool) -> None:
-    dimension = DIMENSIONS[name]
+def measure(dimensions: Mapping[str, Dimension], arguments: Sequence[str]) -> None:
+    """Do the work of a dimension that the arguments name, and print its cost."""
+    name, number, mode = arguments
+    dimension, size, quick = dimensions[name], int(number), mode == "quick"
     collect_seldom()  # as the consumer does
     resident = _resident()
     dimension.work(dimension.quick_sizes[0], True)  # what is made once
@@ -207,4 +209,4 @@ def _main(name: str, size: int, *, quick: bool) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], int(sys.argv[2]), quick=sys.argv[3] == "quick")
+    measure(DIMENSIONS, sys.argv[1:])

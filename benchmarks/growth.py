@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from benchmarks.growing import DIMENSIONS, Dimension, Point
 from benchmarks.results import Goal, Result, Row
 
-__all__ = ["TITLE", "run", "slope"]
+__all__ = ["TITLE", "grown", "growth_of", "run", "slope"]
 
 TITLE = "Cost of growth: CPU and memory as the work grows"
 
@@ -27,15 +27,18 @@ _BATCH_FACTOR = 20.0
 def run(quick: bool) -> Iterator[Result]:
     """A table for each dimension, each of its points measured in a process of its own."""
     for name, dimension in DIMENSIONS.items():
-        sizes = dimension.quick_sizes if quick else dimension.sizes
-        yield _result(dimension, sizes, [_measured(name, size, quick=quick) for size in sizes])
+        yield growth_of(dimension, *grown("benchmarks.growing", name, dimension, quick=quick))
 
 
-def _measured(name: str, size: int, *, quick: bool) -> Point:
-    command = [sys.executable, "-m", "benchmarks.growing"]
-    told = subprocess.run(  # noqa: S603  (a module of this folder)
-        [*command, name, str(size), "quick" if quick else "full"], check=True, stdout=subprocess.PIPE, timeout=300
-    ).stdout
+def grown(module: str, name: str, dimension: Dimension, *, quick: bool) -> tuple[Sequence[int], Sequence[Point]]:
+    """A dimension's sizes, and the costs of each in a process of its own that runs `module`."""
+    sizes = dimension.quick_sizes if quick else dimension.sizes
+    return sizes, [_measured(module, name, size, quick=quick) for size in sizes]
+
+
+def _measured(module: str, name: str, size: int, *, quick: bool) -> Point:
+    command = [sys.executable, "-m", module, name, str(size), "quick" if quick else "full"]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=900).stdout  # noqa: S603  (our own)
     return Point(**json.loads(told))
 
 
@@ -47,7 +50,8 @@ def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
     return rise / sum((x - mean_x) ** 2 for x in xs)
 
 
-def _result(dimension: Dimension, sizes: Sequence[int], points: Sequence[Point]) -> Result:
+def growth_of(dimension: Dimension, sizes: Sequence[int], points: Sequence[Point]) -> Result:
+    """The table of a dimension, with the slopes of its costs as goals."""
     time_slope = slope(sizes, [point.cpu_seconds for point in points])
     memory_slope = slope(sizes, [max(point.peak_bytes, _MIB) for point in points])
     memory_most = _FLAT if dimension.flat_memory else _LINEAR

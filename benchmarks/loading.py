@@ -95,7 +95,7 @@ def _loaded(work: Work, options: LoadOptions) -> tuple[Cost, list[tuple[float, f
         deployment = deployment_of(runtime)
         pages = _Watched(deployment.pages)
         load = Backfill(replace(deployment, pages=pages), Jobs(FolderObjects(Path(folder) / "jobs")), options)
-        plan, units = load.plan(table)
+        plan, units = load.planner.of_table(table)
         load.begin(plan, units)
         load.jobs.did(plan, "ghosts_closed", b'{"removed": 0}')
         with _measured(work.records) as costs:

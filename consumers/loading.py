@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from cdc.errors import ConfigError
-from cdc.loads.deployment import ArchivePlace, Deployment
+from cdc.loads.deployment import ArchivePlace, Deployment, ExportClients
 from cdc.loads.jobs import FolderObjects, Jobs, S3Objects
 from cdc.loads.table import DynamoDBPages
 from cdc.mappings.compiled import CompiledMapping
 from cdc.sinks import Sink
-from consumers.clients import item_client, opensearch_options
+from consumers.clients import LateClient, aws_client, item_client, opensearch_options
 from consumers.pipelines import LOAD
 from consumers.runtime import Runtime, open_runtime
 from consumers.settings import Settings, load_settings
@@ -54,6 +55,7 @@ def deployment_of(runtime: Runtime) -> Deployment:
         load_sink=lambda sink: pipelines.around(sink, LOAD, pipelines.sleep),
         documents=OpenSearchDocuments(opensearch_client(opensearch_options(settings), raw_answers=True)),
         archive=archive_of(runtime),
+        exports=_export_clients(settings),
         dead_letters=runtime.clients.dead_letters,
     )
 
@@ -78,6 +80,12 @@ def archive_of(runtime: Runtime) -> ArchivePlace | None:
     if client is None or settings.archive_bucket is None:
         return None
     return ArchivePlace(client, settings.archive_bucket, settings.archive_prefix, at_once=_OBJECTS_AT_ONCE)
+
+
+def _export_clients(settings: Settings) -> ExportClients:
+    s3: Any = LateClient(lambda: aws_client("s3", None, settings.aws_timeout_seconds))
+    dynamodb: Any = LateClient(lambda: aws_client("dynamodb", None, settings.aws_timeout_seconds))
+    return ExportClients(dynamodb, s3)
 
 
 def jobs_of(runtime: Runtime) -> Jobs:

@@ -30,6 +30,7 @@ _GROUPS = {
     ("cdc", "Writing to sinks"): (
         "Sink Deadline Outcome Applied Superseded Skipped Deferred Rejected Cause CauseKind Progress Defer Reject"
     ),
+    ("cdc", "Whole tables"): "backfill verify",
     ("cdc", "Errors"): (
         "CdcError ConfigError MappingError MalformedRecord ImageMissing SinkError SinkUnavailable SinkMisconfigured"
     ),

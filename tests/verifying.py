@@ -77,7 +77,7 @@ class World:
     def changes(self) -> list[Change]:
         """All that the stream has."""
         return [
-            change_from_stream_record(record.record, Stream.dynamodb(record.record["eventSourceARN"]))
+            change_from_stream_record(dict(record.record), Stream.dynamodb(record.record["eventSourceARN"]))
             for shard in self.table.shards
             for record in shard.records
         ]

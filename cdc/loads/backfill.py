@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from dataclasses import dataclass, field
 from threading import Event, Lock
 
 import msgspec
 
 from cdc.errors import ConfigError
-from cdc.loads.changes import CLOCK_MARGIN_MICROS
+from cdc.loads.archived import excluded_from_archive
 from cdc.loads.deployment import Deployment
+from cdc.loads.export_files import items_of_file
+from cdc.loads.export_pages import ExportPages
 from cdc.loads.jobs import Jobs
 from cdc.loads.pace import Pace
-from cdc.loads.plan import Cursor, Plan, Unit, segments_of, units_of
-from cdc.loads.price import dollars_of_read_units, read_units_of_scan
+from cdc.loads.plan import Cursor, Plan, Unit
+from cdc.loads.planning import LoadOptions, Planner, digest_of, exports_of
 from cdc.loads.table import SourceTable
 from cdc.loads.unit import LoadStopped, PageDone, PageReader, ScanPages, UnitLoader
 from cdc.mappings.compiled import CompiledMapping
@@ -33,19 +32,6 @@ _GUARD_SECONDS = 30.0
 """How often a running load looks whether its table and stream are still the same."""
 
 
-class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a load is run; none of it changes what is written."""
-
-    workers: int = 4
-    """Units at once."""
-    max_read_units: float | None = None
-    """Read units a second at most."""
-    kinesis_stream_arn: str | None = None
-    """The Kinesis stream that carries the table's changes; default: the table's own stream."""
-    index: str | None = None
-    """Only this index of the mapping."""
-
-
 @dataclass(frozen=True, slots=True)
 class StepBegan:
     """A step of a load begins: `load`, `ghosts` or `verify`."""
@@ -55,7 +41,7 @@ class StepBegan:
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What the load itself did, over all its runs."""
+    """The work of the load itself, over all its runs."""
 
     items: int
     outcomes: dict[str, int]
@@ -93,34 +79,10 @@ class Backfill:
     observe: Callable[[object], None] = lambda _fact: None
     """Gets `StepBegan` and `PageDone`, one at a time."""
 
-    def plan(self, table: str) -> tuple[Plan, Sequence[Unit]]:
-        """The plan of a new load, with its price. Nothing is written but what the table's indices remember of its
-        stream.
-
-        Raises:
-            ConfigError: the table has no stream, can't be read, or no mapping names an index for it.
-        """
-        source = self.deployment.pages.describe(table)
-        stream = _stream_of(source, self.options)
-        compiled = self._compiled(source, stream, None if self.options.index is None else (self.options.index,))
-        segments = segments_of(source, self.options.workers)
-        units = read_units_of_scan(source.size_bytes)
-        now = datetime.fromtimestamp(self.deployment.now(), UTC)
-        plan = Plan(
-            job=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
-            table=table,
-            table_id=source.id,
-            stream=stream.arn,
-            began_at=now - timedelta(microseconds=CLOCK_MARGIN_MICROS),
-            mapping=_digest_of(compiled),
-            indices=tuple(compiled.bodies),
-            units=segments,
-            items=source.item_count,
-            size_bytes=source.size_bytes,
-            read_units=units,
-            dollars=dollars_of_read_units(units),
-        )
-        return plan, units_of(segments)
+    @property
+    def planner(self) -> Planner:
+        """Makes plans of new loads."""
+        return Planner(self.deployment, self.options, self.observe)
 
     def begin(self, plan: Plan, units: Sequence[Unit]) -> None:
         """Keep the plan: from now on it can be taken up."""
@@ -140,8 +102,8 @@ class Backfill:
             raise ConfigError(f"the load {job} of {table} was aborted", remedy="Begin a new one.")
         source = self._same(plan)
         stream = plan.stream_of_table()
-        compiled = self._compiled(source, stream, plan.indices)
-        if _digest_of(compiled) != plan.mapping:
+        compiled = self.planner.compiled(source, stream, plan.indices)
+        if digest_of(compiled) != plan.mapping:
             raise ConfigError(
                 f"{compiled.mapping.source}: the mapping has changed since the load {job} began",
                 remedy=f"Take the change back, or: cdc backfill abort --table {table}, and begin anew.",
@@ -168,18 +130,6 @@ class Backfill:
             first_read=min((one.first_read for one in cursors if one.first_read is not None), default=None),
             last_read=max((one.last_read for one in cursors if one.last_read is not None), default=None),
         )
-
-    def _compiled(self, source: SourceTable, stream: Stream, indices: Collection[str] | None) -> CompiledMapping:
-        compiled = self.deployment.prepare(stream, source.keys, source.view if stream.minute is not None else None)
-        if indices is not None:
-            compiled = replace(compiled, owners=tuple(owner for owner in compiled.owners if owner.index in indices))
-        if not compiled.bodies:
-            named = f"the index {', '.join(indices)}" if indices else "an index"
-            raise ConfigError(
-                f"{compiled.mapping.source} names no document of {source.name} for {named}: nothing would be loaded",
-                remedy="Add `documents` to the mapping.",
-            )
-        return compiled
 
     def _same(self, plan: Plan) -> SourceTable:
         """The table, if it and its stream are still those of the plan."""
@@ -264,7 +214,12 @@ class Backfill:
                     raise error
 
     def _pages(self, plan: Plan, pace: Pace, wanted: Callable[[], bool]) -> PageReader:
-        return ScanPages(self.deployment, plan.table, plan.stream_of_table(), pace, wanted)
+        export = plan.export
+        if export is None:
+            return ScanPages(self.deployment, plan.table, plan.stream_of_table(), pace, wanted)
+        s3, files = exports_of(self.deployment).s3, {file.key: file for file in export.files}
+        exported_micros = int(export.time.timestamp() * 1_000_000)
+        return ExportPages(self.deployment, lambda key: items_of_file(s3, export, files[key]), exported_micros, wanted)
 
     # --- what follows
 
@@ -272,12 +227,29 @@ class Backfill:
         """Remove the documents whose items were deleted, or left, since they were read; how many. In each run: another
         one may have done so before this one has written its last page."""
         self.observe(StepBegan("ghosts", plan))
+        from cdc.loads.batches import ReplayStopped
         from cdc.loads.ghosts import close_ghosts
+        from cdc.loads.replay import replay_to_index
 
-        wanted = lambda: not self.stop.is_set()  # noqa: E731
-        earlier = self.jobs.given_up(plan)
-        loaded = self.loaded(plan)
-        removed = close_ghosts(self.deployment, compiled, source, plan, loaded, earlier=earlier, wanted=wanted)
+        def wanted() -> bool:
+            return not self.stop.is_set()
+
+        try:
+            if plan.export is not None and self.deployment.archive is not None and not excluded_from_archive(compiled):
+                # an index that is younger than the export has not seen what was archived since
+                for index in plan.indices:
+                    replay_to_index(
+                        self.deployment,
+                        plan.table,
+                        plan.began_at,
+                        index=index,
+                        stream=plan.stream_of_table(),
+                        wanted=wanted,
+                    )
+            loaded, earlier = self.loaded(plan), self.jobs.given_up(plan)
+            removed = close_ghosts(self.deployment, compiled, source, plan, loaded, earlier=earlier, wanted=wanted)
+        except ReplayStopped:
+            raise LoadStopped from None
         self.jobs.did(plan, "ghosts_closed", msgspec.json.encode(_Ghosts(removed)))
         return removed
 
@@ -319,25 +291,6 @@ class _Guard:
             self.check()
 
 
-def _stream_of(source: SourceTable, options: LoadOptions) -> Stream:
-    if options.kinesis_stream_arn is not None:
-        return Stream.kinesis(options.kinesis_stream_arn, source.name)
-    if source.stream is None:
-        raise ConfigError(
-            f"the table {source.name} has no stream: what is written while it is loaded would be lost",
-            remedy=f"aws dynamodb update-table --table-name {source.name} --stream-specification "
-            "StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES; start the consumer, then begin the load.",
-        )
-    return source.stream
-
-
-def _digest_of(compiled: CompiledMapping) -> str:
-    from cdc.mappings.identity import documents_in
-
-    told = [msgspec.json.encode(documents_in(index, compiled)) for index in sorted(compiled.bodies)]
-    return sha256(b"\n".join(told)).hexdigest()[:16]
-
-
 def backfill(
     deployment: Deployment,
     table: str,
@@ -371,7 +324,7 @@ def backfill(
     load = Backfill(deployment, jobs, options, observe=observe)
     job = jobs.unfinished(table)
     if job is None:
-        plan, units = load.plan_of_export(table, export) if export else load.plan(table)
+        plan, units = load.planner.of_export(table, export) if export else load.planner.of_table(table)
         load.begin(plan, units)
         job = plan.job
     return load.run(table, job, verify=verify)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from cdc.deadline import Clock, Deadline
+from cdc.loads.unit import LoadStopped
 from cdc.outcome import Deferred, Outcome
 from cdc.records.change import Change
 from cdc.sinks import Sink
@@ -23,7 +24,7 @@ _BYTES_BESIDE = 200
 """The bytes of a change besides its images, about."""
 
 
-class ReplayStopped(Exception):
+class ReplayStopped(LoadStopped):
     """Somebody asked the replay to stop; it may begin anew."""
 
 

@@ -18,9 +18,10 @@ from cdc.sinks import Sink
 from cdc.sinks.opensearch.documents import DocumentReader
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_s3.client import S3Client
 
-__all__ = ["ArchivePlace", "Deployment", "PrepareTable"]
+__all__ = ["ArchivePlace", "Deployment", "ExportClients", "PrepareTable"]
 
 
 class PrepareTable(Protocol):
@@ -42,6 +43,14 @@ class ArchivePlace:
     """So many of its objects are fetched at the same time."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExportClients:
+    """The clients that ask for exports and read them."""
+
+    dynamodb: DynamoDBClient
+    s3: S3Client
+
+
 @dataclass(frozen=True)
 class Deployment:
     """A table's deployment, joined once a process from its settings, or by hand from clients."""
@@ -52,9 +61,10 @@ class Deployment:
     index: Callable[[Callable[[str], CompiledMapping]], Sink]
     """The index by these mappings, with nothing around it."""
     load_sink: Callable[[Sink], Sink]
-    """What stands around an index while a load writes to it: retries, dead letters."""
+    """Puts retries and dead letters around an index that a load writes to."""
     documents: DocumentReader
     archive: ArchivePlace | None = None
+    exports: ExportClients | None = None
     dead_letters: DeadLetterStore | None = None
     clock: Clock = time.monotonic
     now: Callable[[], float] = time.time

@@ -6,31 +6,55 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+import tenacity
 from msgspec.structs import replace
 
+from cdc.errors import SinkUnavailable
+from cdc.loads.deployment import Deployment
 from cdc.loads.plan import Cursor, Unit
 from cdc.loads.table import Page
+from cdc.loads.unit import LoadStopped
 from cdc.records.attributes import RawItem
 
 __all__ = ["ExportPages"]
 
 _ITEMS = 1000
+_READ_WAIT_SECONDS = 20.0
 
 
 @dataclass
 class ExportPages:
     """Gives the items of data files a thousand at a time. Used by one thread; a page may be asked for again."""
 
+    deployment: Deployment
     items_of: Callable[[str], Iterator[RawItem]]
     """The items of a data file, by its key."""
     exported_micros: int
     """The moment that the export shows, in microseconds since 1970."""
+    wanted: Callable[[], bool] = lambda: True
     _at: tuple[str, int] | None = None
     _items: Iterator[RawItem] | None = None
     _page: Page | None = None
 
     def page(self, unit: Unit, cursor: Cursor) -> Page:
-        """See `PageReader.page`."""
+        """See `PageReader.page`; a file that can't be read now is asked for again, for as long as it takes."""
+
+        def read() -> Page:
+            if not self.wanted():
+                raise LoadStopped
+            try:
+                return self._page_at(unit, cursor)
+            except SinkUnavailable:
+                self._items = None
+                raise
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(SinkUnavailable),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=_READ_WAIT_SECONDS),
+            sleep=self.deployment.sleep,
+        )(read)
+
+    def _page_at(self, unit: Unit, cursor: Cursor) -> Page:
         place = unit.file, cursor.lines
         if self._page is not None and self._at == place:
             return self._page

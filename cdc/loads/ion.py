@@ -29,7 +29,7 @@ def ion_values(file: IO[bytes]) -> Iterator[Any]:
     except ImportError as error:
         raise ConfigError(
             "an export in the format ION needs the package amazon.ion",
-            remedy="pip install 'dynamodb-cdc[ion]', or export in DynamoDB JSON.",
+            remedy="pip install '.[ion]' in a checkout, or export in DynamoDB JSON.",
         ) from error
     try:
         yield from simpleion.load(

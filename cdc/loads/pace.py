@@ -98,7 +98,7 @@ class Pace:
         return 0.0
 
     def _expected(self) -> float:
-        """Of the first page nothing is known: it is paid with a second's units at most, and the rest after it."""
+        """The first page's cost is not known: it is paid with a second's units at most, and the rest after it."""
         return min(_PAGE_UNITS, self._rate or _PAGE_UNITS) if self._last is None else self._last
 
     def _grow(self, now: float) -> None:

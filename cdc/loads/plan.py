@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 
+from cdc.loads.export import Export
 from cdc.loads.table import SourceTable
 from cdc.records.attributes import RawItem
 from cdc.records.stream import Stream
 
-__all__ = ["Cursor", "Plan", "Unit", "segments_of", "units_of"]
+__all__ = ["Cursor", "Plan", "Unit", "segments_of", "units_of", "units_of_export"]
 
 _SEGMENT_BYTES = 32 * 1024 * 1024
 _MOST_SEGMENTS = 100_000  # Amazon DynamoDB API Reference, "Scan": TotalSegments is at most 1,000,000
@@ -48,9 +48,8 @@ class Plan(msgspec.Struct, frozen=True):
     size_bytes: int
     read_units: float
     dollars: float
-    source: Literal["scan", "export"] = "scan"
-    export: str = ""
-    """The location of the export."""
+    export: Export | None = None
+    """The export that is loaded; None: the table is scanned."""
 
     def stream_of_table(self) -> Stream:
         """The stream."""
@@ -78,6 +77,11 @@ class Cursor(msgspec.Struct, frozen=True):
 def segments_of(table: SourceTable, workers: int) -> int:
     """How many segments a table is cut into: many more than workers, so that none waits for a large one."""
     return min(_MOST_SEGMENTS, max(workers * _SEGMENTS_A_WORKER, -(-table.size_bytes // _SEGMENT_BYTES)))
+
+
+def units_of_export(export: Export) -> Sequence[Unit]:
+    """The units of an export: its data files."""
+    return [Unit(f"file-{number:06d}", file=file.key) for number, file in enumerate(export.files)]
 
 
 def units_of(segments: int) -> Sequence[Unit]:

@@ -26,7 +26,7 @@ Paths = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True)
 class Expectations:
-    """What a table's items should be in its indices, by its mapping."""
+    """The documents that a table's items should be in its indices, by its mapping."""
 
     compiled: CompiledMapping
     stream: Stream

@@ -47,7 +47,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is said of a candidate in the end: a difference, or none; unsettled if it changed at each look."""
+    """A candidate in the end: a difference, or none; unsettled if it changed at each look."""
 
     candidate: Candidate
     difference: Difference | None = None
@@ -88,7 +88,7 @@ class Looks:
     settle_seconds: float = 5.0
 
     def settled(self, candidates: Sequence[Candidate]) -> Iterator[Seen]:
-        """What is to be said of each candidate, each once. Waits once a round for all of them together."""
+        """Say of each candidate, once, whether it differs. Waits once a round for all of them together."""
         pending = list(candidates)
         for _ in range(ROUNDS):
             first: list[_Look] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
@@ -16,7 +17,10 @@ from cdc.loads.table import Page
 
 __all__ = ["ReadUnits", "patiently"]
 
+log = logging.getLogger(__name__)
+
 _T = TypeVar("_T")
+_TOLD_EACH = 5
 _LONGEST_SECONDS = 600.0
 """So long may a server be out of reach; throttled it may be for ever."""
 
@@ -44,8 +48,17 @@ def patiently(deployment: Deployment, ask: Callable[[], _T], throttled: Callable
         retry=tenacity.retry_if_exception(passes),
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=20),
         sleep=deployment.sleep,
+        before_sleep=_say,
         reraise=True,
     )(ask)
+
+
+def _say(state: tenacity.RetryCallState) -> None:
+    """Who waits is told why, but not of each of the first quick tries."""
+    if state.outcome is not None and state.attempt_number % _TOLD_EACH == 0:
+        error = state.outcome.exception()
+        text = error.cause.text if isinstance(error, SinkUnavailable) else type(error).__name__
+        log.warning("asked for the %dth time: %s", state.attempt_number, text)
 
 
 class ReadUnits:

@@ -27,7 +27,7 @@ from cdc.verification.spool import NO_CONTENT, Spool, packed, place_of
 __all__ = ["FOREIGN_ABOVE", "FOREIGN_BELOW", "REJECTED", "SET_ASIDE", "Reading", "VerificationProgress"]
 
 REJECTED, FOREIGN_ABOVE, FOREIGN_BELOW, SET_ASIDE = 1, 2, 4, 8
-"""What the sides note of an entry: its document can't be made; whose version it has; part of it was set aside."""
+"""Notes of the sides on an entry: its document can't be made; whose version it has; part of it was set aside."""
 
 _ASIDE = b"_cdc_aside"
 

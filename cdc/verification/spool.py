@@ -49,7 +49,7 @@ class Entry:
     index: int
     """The number of its index."""
     flag: int
-    """Whatever the side notes of it: bits."""
+    """Bits that the side notes of it."""
     about: bytes
     """All that is needed to look at it again."""
 

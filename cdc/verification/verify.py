@@ -42,7 +42,7 @@ _EXAMPLES = 10
 """Examples of each class."""
 _SEGMENTS_A_WORKER = 8
 _ITEMS_OF_A_SEGMENT = 20
-"""Of a sample: so many items are taken from one place of the table."""
+"""So many items of a sample are taken from one place of the table."""
 _MOST_SEGMENTS = 1_000_000
 """Amazon DynamoDB API Reference, "Scan": TotalSegments."""
 _T = TypeVar("_T")

@@ -59,7 +59,7 @@ class Screen:
             self._line({"plan": json.loads(_encoded(plan))})
             return
         megabytes = plan.size_bytes / 1_000_000
-        source = f"the export {plan.export}" if plan.export else f"the table {plan.table}"
+        source = f"the export {plan.export.location}" if plan.export else f"the table {plan.table}"
         self._console.print(
             f"load {plan.job}: {source} → {', '.join(plan.indices)}\n"
             f"  about {plan.items:,} items, {megabytes:,.1f} MB, {plan.read_units:,.0f} read units "
@@ -127,12 +127,12 @@ class Screen:
         if self._as_json:
             about = {"items": loaded.items, "outcomes": loaded.outcomes, "read_units": loaded.read_units}
             told = None if findings is None else json.loads(findings.to_json())
-            self._line({"result": {**about, "ghosts_removed": result.ghosts, "findings": told}})
+            self._line({"result": {**about, "removals": result.ghosts, "findings": told}})
             return
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(loaded.outcomes.items()))
         self._console.print(
             f"{loaded.items:,} items read ({counts}); {loaded.read_units:,.1f} read units, "
-            f"${dollars_of_read_units(loaded.read_units):,.4f}; {result.ghosts:,} ghosts removed",
+            f"${dollars_of_read_units(loaded.read_units):,.4f}; {result.ghosts:,} removals applied again",
             highlight=False,
         )
         print(findings.verdict if findings is not None else "not verified")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ from consumers.cli.notices import configure_notices
 from consumers.cli.settings import print_settings
 from consumers.cli.tombstones import tombstones_app
 from consumers.cli.verify import verify_table
-from consumers.exit_codes import exit_code_of
+from consumers.exit_codes import FAILED, exit_code_of
 from consumers.logs import configure_logging
 from consumers.settings import load_settings
 
@@ -52,6 +53,10 @@ def main() -> None:
     except SystemExit as end:
         _end_beside_java(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
         raise
+    except Exception:  # noqa: BLE001  (it ends the process by its code, as the others do)
+        traceback.print_exc()
+        _end_beside_java(FAILED)
+        sys.exit(FAILED)
 
 
 def _end_beside_java(code: int) -> None:

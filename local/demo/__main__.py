@@ -218,7 +218,7 @@ def _show_examples(out: Console, clients: dict[str, Any], servers: Servers) -> N
     out.print("\n[bold]A paid order in OpenSearch[/bold], of " + str(found["hits"]["total"]["value"]))
     for hit in found["hits"]["hits"]:
         _print_line(out, json.dumps(hit["_source"], ensure_ascii=False))
-    entry = clients["s3"].list_objects_v2(Bucket=LAKE)["Contents"][0]["Key"]
+    entry = clients["s3"].list_objects_v2(Bucket=LAKE, Prefix="cdc/table=")["Contents"][0]["Key"]
     body = clients["s3"].get_object(Bucket=LAKE, Key=entry)["Body"].read()
     change = json.loads(gzip.decompress(body).partition(b"\n")[0])
     out.print("\n[bold]The first change in the archive[/bold], as DynamoDB exports it")

@@ -42,7 +42,7 @@ class BackfillRun:
         return cls(process, log)
 
     def result(self) -> dict[str, Any]:
-        """What it has loaded, and its findings, once it has ended.
+        """The items that it has loaded, and its findings, once it has ended.
 
         Raises:
             ServerFailed: it failed, or takes too long.

@@ -54,8 +54,8 @@ class Played:
     def __str__(self) -> str:
         return (
             f"{self.way}: {self.items} items before the stream, {self.changes} changes meanwhile, "
-            f"{self.kills} kills and a restart of OpenSearch, {self.loaded} items loaded; {self.verdict}; the judge: {self.documents} "
-            f"documents equal; {self.seconds:.0f} s"
+            f"{self.kills} kills and a restart of OpenSearch, {self.loaded} items loaded; {self.verdict}; "
+            f"the judge: {self.documents} documents equal; {self.seconds:.0f} s"
         )
 
 
@@ -144,6 +144,7 @@ def play_backfill(world: World, items: int, way: Way, seed: int) -> Played:
                 backfill.await_cursors(count)
                 backfill.kill()
                 backfill.begin()
+            backfill.await_cursors(8)
             _restart_opensearch(world)
             result = backfill.result()
         finally:
@@ -226,7 +227,7 @@ def _restart_opensearch(world: World) -> None:
 
 
 def _drained(deployment: Deployment, expected: Expected) -> list[str]:
-    """What still differs when the consumers have had more than enough time. Kinesis has no stream to judge by."""
+    """List what still differs when the consumers have had more than enough time. Kinesis has no stream to judge by."""
 
     def differing() -> list[str]:
         verdict: Verdict = judge(deployment, expected)

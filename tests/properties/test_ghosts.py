@@ -40,7 +40,7 @@ DEPLOYMENTS = st.one_of(
 
 
 class History:
-    """What happens to a table and its index; pages of a load are read and written at any moments."""
+    """Events of a table and its index; pages of a load are read and written at any moments."""
 
     def __init__(self, view: StreamView, *, kinesis: bool, on_remove: str) -> None:
         self.world = LoadedTable(MAPPING.format(on_remove=on_remove), view=view, kinesis=kinesis)

@@ -309,9 +309,11 @@ class Checker:
         """All that a document may be, where loads leave it open: that of an item which was dropped with its table, and
         the older state of one whose newest is refused."""
         found: dict[tuple[str, str], tuple[Any, ...]] = {}
-        items = self._table.items
+        items, letters = self._table.items, self.letters
         for write in self._table.history:
-            is_dropped = write.place < self._table.began_at_place and not self.repaired
+            is_dropped = write.place < self._table.began_at_place
+            if self.repaired and not any(write.digest in letter for letter in letters):
+                continue  # nothing but a dead letter explains that it is so still
             is_refused = refused and write.digest in items and POISON in items[write.digest]
             if write.after is not None and (is_dropped or is_refused):
                 place = _owner(write.after), _identifier(write.keys)

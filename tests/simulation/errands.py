@@ -108,7 +108,7 @@ class Errands:
         load = Backfill(process.deployment, jobs, options, observe=lambda fact: _note_step(task, fact))
         job = jobs.unfinished(_TABLE)
         if job is None:
-            plan, units = load.plan(_TABLE)
+            plan, units = load.planner.of_table(_TABLE)
             self._jobs_begun += 1
             plan = msgspec.structs.replace(plan, job=f"job-{self._jobs_begun:04d}")
             load.begin(plan, units)

@@ -14,7 +14,7 @@ from cdc.loads.export_request import ExportAwaited, request_export
 from cdc.loads.table import SourceTable
 
 ARN = "arn:aws:dynamodb:eu-west-1:111122223333:table/shop"
-SHOP = SourceTable("shop", ARN, "id-1", ("pk",), 0, 0, None, None)
+SHOP = SourceTable("shop", ARN, "id-1", ("pk",), ("S",), 0, 0, None, None)
 
 
 class Exporter:

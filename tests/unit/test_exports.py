@@ -67,7 +67,15 @@ def items(s3: Any, export: Export) -> list[RawItem]:
 
 def table(label: str = "2026-01-15T09:30:00.125", **facts: Any) -> SourceTable:
     stream = Stream.dynamodb(f"{TABLE_ARN}/stream/{label}")
-    whole = {"name": "shop", "arn": TABLE_ARN, "id": TABLE_ID, "keys": ("pk",), "item_count": 0, "size_bytes": 0}
+    whole = {
+        "name": "shop",
+        "arn": TABLE_ARN,
+        "id": TABLE_ID,
+        "keys": ("pk",),
+        "key_types": ("S",),
+        "item_count": 0,
+        "size_bytes": 0,
+    }
     return SourceTable(**{**whole, "stream": stream, "view": StreamView.NEW_IMAGE, **facts})
 
 

@@ -18,8 +18,8 @@ CLIENTS = ("boto3", "botocore", "opensearchpy", "requests", "urllib3", "jpype")
 PUBLIC = """
     Added Applied Cause CauseKind CdcError Change Changed ConfigError Deadline Defer Deferred Difference
     ImageMissing Item MalformedRecord MappingError Operation Outcome Path Progress Reject Rejected Removed Sink
-    SinkError SinkMisconfigured SinkUnavailable Skipped StreamView Superseded __version__ changes_from_lambda
-    read_archive
+    SinkError SinkMisconfigured SinkUnavailable Skipped StreamView Superseded __version__ backfill
+    changes_from_lambda read_archive verify
 """
 
 

@@ -1,4 +1,4 @@
-"""What stands for a table and an index as wholes: pages of a table, exports of it, documents read back."""
+"""Stand-ins for a table and an index as wholes: pages of a table, exports of it, documents read back."""
 
 from __future__ import annotations
 

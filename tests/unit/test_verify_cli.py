@@ -28,7 +28,7 @@ from tests.unit.test_cli import cdc
 from tests.unit.test_verification_html import assert_harmless
 from tests.verifying import World
 
-SHOP = SourceTable("shop", "arn:aws:dynamodb:eu-west-1:1:table/shop", "t", ("pk",), 1000, 8_192_000, None, None)
+SHOP = SourceTable("shop", "arn:aws:dynamodb:eu-west-1:1:table/shop", "t", ("pk",), ("S",), 1000, 8_192_000, None, None)
 
 
 class FakeVerify:
@@ -189,7 +189,7 @@ def test_a_sample_costs_what_its_items_do() -> None:
 
 def test_an_empty_table_has_a_price_too() -> None:
     shown, out = screen(Ticks())
-    shown.price(SourceTable("shop", "", "t", ("pk",), 0, 0, None, None), 10)
+    shown.price(SourceTable("shop", "", "t", ("pk",), ("S",), 0, 0, None, None), 10)
     assert "about 0 items, 0 bytes; about 0 read units" in out.getvalue()
 
 

@@ -74,7 +74,7 @@ class RemembersSources(Protocol):
     """Tells what an index remembers of the tables that write to it."""
 
     def sources(self, index: str) -> Mapping[str, Sequence[RememberedSource]]:
-        """Of each table that has written to the index, or to one behind this alias: the sources remembered.
+        """The sources remembered of each table that has written to the index, or to one behind this alias.
 
         Raises:
             SinkUnavailable: OpenSearch is out of reach.
@@ -95,15 +95,12 @@ _LIVING: dict[str, Any] = {"bool": {"must_not": {"exists": {"field": TOMBSTONE_F
 _WHOLE = {"allow_partial_search_results": "false"}
 
 
-_NO_SOURCE = msgspec.Raw(b"")  # a union with None would take nothing but null
-
-
 class _Hit(msgspec.Struct, frozen=True):
     id: str = msgspec.field(name="_id")
     index: str = msgspec.field(name="_index", default="")
     version: int = msgspec.field(name="_version", default=0)
     routing: str | None = msgspec.field(name="_routing", default=None)
-    source: msgspec.Raw = msgspec.field(name="_source", default=_NO_SOURCE)
+    source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw())
     found: bool = True
     error: dict[str, Any] | None = None
 
@@ -238,7 +235,7 @@ class OpenSearchDocuments:
         try:
             return msgspec.json.decode(answer, type=kind)
         except msgspec.MsgspecError as error:
-            raise _out_of_reach(index, f"the answer can't be read: {type(error).__name__}") from error
+            raise _out_of_reach(index, f"the answer can't be read: {error}", CauseKind.STRANGE_ANSWER) from None
 
     def _asked(self, index: str, ask: Callable[[], Any]) -> bytes:
         """The answer as it was sent.

