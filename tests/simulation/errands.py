@@ -66,6 +66,7 @@ class Errands:
         """Is a repair wanted in the end?"""
         self._jobs_begun = 0
         self._is_calm = False
+        self._failures: list[BaseException] = []
 
     # --- what begins
 
@@ -73,6 +74,16 @@ class Errands:
         """Somebody begins a load, or takes up the one that is not finished: beside whoever runs it already."""
         self.loaded = True
         self._start("backfill", self._backfill)
+
+    def load_export(self, amount: int) -> None:
+        """Somebody loads an export: a new one, or one that was made before; that may be too old."""
+        self.loaded = True
+        world = self._world
+        too_old = int(world.plan.full > 0) if world.kinesis else 0  # by Kinesis nothing tells which exports are
+        if amount % 2 or not world.exported[too_old:]:
+            world.export()
+        known = world.exported[too_old:]
+        self._start("export load", partial(self._backfill, location=known[amount % len(known)]))
 
     def verify(self, *, repair: bool = False) -> None:
         """Somebody verifies the index, and has mended what differs."""
@@ -101,14 +112,15 @@ class Errands:
         if len(self.tasks) < _MOST_AT_ONCE:
             self.tasks.append(Task(name, act))
 
-    def _backfill(self, task: Task) -> None:
+    def _backfill(self, task: Task, location: str = "") -> None:
         process, kinesis = self._process(task), self._world.kinesis
         options = LoadOptions(workers=1, kinesis_stream_arn=None if kinesis is None else kinesis.arn)
         jobs = process.jobs
         load = Backfill(process.deployment, jobs, options, observe=lambda fact: _note_step(task, fact))
         job = jobs.unfinished(_TABLE)
         if job is None:
-            plan, units = load.planner.of_table(_TABLE)
+            planner = load.planner
+            plan, units = planner.of_export(_TABLE, location) if location else planner.of_table(_TABLE)
             self._jobs_begun += 1
             plan = msgspec.structs.replace(plan, job=f"job-{self._jobs_begun:04d}")
             load.begin(plan, units)
@@ -204,10 +216,15 @@ class Errands:
                 self.count(f"{task.name} killed")
             case LoadStopped() | ReplayStopped() | SinkError():
                 self.count(f"{task.name} broke off")
-            case ConfigError() as error if _is_another(error) or _may_pass(error):
+            case ConfigError() as error if _is_another(error) or _may_pass(error) or _is_too_old(error):
                 self.count(f"{task.name} refused")
             case error:
-                raise error
+                self._failures.append(error)  # others may be in the middle of something
+
+    def fail(self) -> None:
+        """Raise what ended an errand that nothing explains."""
+        if self._failures:
+            raise self._failures[0]
 
     def finish(self, others: Callable[[], object]) -> None:
         """Run every errand to its end, a load that broke off from where it was; `others` go on meanwhile."""
@@ -223,10 +240,11 @@ class Errands:
             self._world.checker.violated("a load does not come to an end")
 
     def repair_all(self, others: Callable[[], object]) -> None:
-        """Mend what differs, until nothing is left over: what OpenSearch remembers of deletes is in the way at first."""
+        """Mend what differs until nothing is left over. What OpenSearch remembers of deletes would be in the way."""
+        told: list[Findings] = []
         for _ in range(_REPAIRS):
             self._world.server.restart(0.0)
-            told: list[Findings] = []
+            told.clear()
             self.tasks.append(Task("repair", lambda task: told.append(self._verify(task, repair=True))))
             self._run_out(others)
             if told and not told[0].left and not told[0].unsettled:
@@ -316,12 +334,17 @@ class Errands:
 
 def _is_another(error: ConfigError) -> bool:
     """Is the table or its stream another than when the load began?"""
-    return "replaced since" in error.message or "not on any more" in error.message or "ResourceNotFound" in str(error)
+    return "was replaced" in error.message or "not on any more" in error.message or "ResourceNotFound" in str(error)
+
+
+def _is_too_old(error: ConfigError) -> bool:
+    """Is it an export of a time, or of a table, that no load may begin with?"""
+    return "before its stream began" in error.message or "of an earlier table" in error.message
 
 
 def _may_pass(error: ConfigError) -> bool:
     """Does it stand still as long as somebody blocks an index?"""
-    return "stands still" in error.message or "was aborted" in error.message
+    return any(text in error.message for text in ("stands still", "was aborted", "there is no index"))
 
 
 def _note_step(task: Task, fact: object) -> None:

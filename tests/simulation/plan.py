@@ -36,7 +36,15 @@ _WEIGHTS = {
     "outage": 0.15,
     "backlog": 0.04,
 }
-_ERRANDS = {"backfill": 2.0, "verify": 0.5, "repair": 0.5, "tamper": 0.3, "replay": 0.5}
+_ERRANDS = {
+    "backfill": 2.0,
+    "verify": 0.5,
+    "repair": 0.5,
+    "tamper": 0.3,
+    "replay": 0.5,
+    "export": 0.5,
+    "export load": 1.0,
+}
 """Of the plans with errands."""
 _WITH_ERRANDS = 0.35
 _FULL = 8

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cdc.loads.deployment import ArchivePlace, Deployment
+from cdc.loads.deployment import ArchivePlace, Deployment, ExportClients
 from cdc.loads.jobs import Jobs, S3Objects
 from cdc.loads.table import Page, SourceTable
 from cdc.mappings.compiled import CompiledMapping
@@ -80,6 +80,7 @@ class Process:
             load_sink=lambda sink: pipelines.around(sink, LOAD, self._sleep),
             documents=_WatchedDocuments(world.server, ask=self._asked),
             archive=ArchivePlace(s3, ARCHIVE, "cdc") if world.plan.archive_known else None,
+            exports=ExportClients(None, s3),  # type: ignore[arg-type]
             dead_letters=runtime.clients.dead_letters,
             clock=world.clock,
             now=world.clock,
