@@ -21,12 +21,15 @@ from cdc.loads.table import Page
 from cdc.outcome import Deferred, Outcome
 from cdc.records.change import Change
 from cdc.records.stream import Stream
+from cdc.records.versions import minute_at
 from cdc.sinks import Sink
 
 __all__ = ["HELD_SECONDS", "LoadStopped", "PageDone", "PageReader", "ScanPages", "UnitLoader"]
 
 HELD_SECONDS = 120.0
 """A page that could not be written for this long is read again: OpenSearch may have forgotten deletes meanwhile."""
+_YOUNG_STREAM_MINUTES = 5
+"""So long after its stream was switched on a table is read consistently: other reads lag, as a rule by a second."""
 _TRIES_OF_A_REFUSED_PAGE = 3
 _READ_WAIT_SECONDS = 20.0
 _OF_THE_INDEX = frozenset(
@@ -65,6 +68,10 @@ class PageReader(Protocol):
         """The cursor behind a page; `done` if it was the last."""
         ...
 
+    def has_aged(self, page: Page) -> bool:
+        """Was the page read so long ago that it has to be read again before it is written?"""
+        ...
+
 
 @dataclass(frozen=True)
 class ScanPages:
@@ -72,6 +79,7 @@ class ScanPages:
 
     deployment: Deployment
     table: str
+    stream: Stream
     pace: Pace
     wanted: Callable[[], bool]
 
@@ -83,7 +91,9 @@ class ScanPages:
             if not self.wanted():
                 raise LoadStopped
             try:
-                page = self.deployment.pages.page(self.table, unit.segment, unit.segments, cursor.after)
+                page = self.deployment.pages.page(
+                    self.table, unit.segment, unit.segments, cursor.after, consistent=self._must_be_consistent()
+                )
             except SinkUnavailable as error:
                 if error.cause.kind is CauseKind.OVERLOADED:
                     self.pace.throttled()
@@ -100,6 +110,16 @@ class ScanPages:
     def beyond(self, cursor: Cursor, page: Page) -> Cursor:
         """See `PageReader.beyond`."""
         return replace(cursor, after=page.after, done=page.after is None)
+
+    def has_aged(self, page: Page) -> bool:
+        """See `PageReader.has_aged`: OpenSearch may forget deletes while a page is held back."""
+        return self.deployment.now() - page.began_micros / 1_000_000 > HELD_SECONDS
+
+    def _must_be_consistent(self) -> bool:
+        """An older state must not be read where no record outranks it: of a change that was made just before the
+        stream was on there is none, and those of Kinesis rank by their time."""
+        made = self.stream.minute
+        return made is None or minute_at(self.deployment.now()) - made < _YOUNG_STREAM_MINUTES
 
 
 @dataclass(frozen=True)
@@ -148,6 +168,8 @@ class UnitLoader:
         refused = 0
         while True:
             page = self.pages.page(unit, cursor)
+            if self.pages.has_aged(page):
+                continue
             outcomes = self._until_settled(self._changes(page))
             deferred = [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
             if not deferred:

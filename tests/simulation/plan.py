@@ -8,7 +8,7 @@ from typing import Literal
 
 from cdc.records.change import StreamView
 
-__all__ = ["Consumer", "Event", "Plan", "draw_plan"]
+__all__ = ["Consumer", "Event", "Plan", "draw_plan", "key_of"]
 
 Consumer = Literal["lambda", "kcl", "lambda and kcl", "kinesis"]
 
@@ -36,7 +36,15 @@ _WEIGHTS = {
     "outage": 0.15,
     "backlog": 0.04,
 }
-_ERRANDS = {"backfill": 3.0}
+_ERRANDS = {
+    "backfill": 2.0,
+    "verify": 0.5,
+    "repair": 0.5,
+    "tamper": 0.3,
+    "replay": 0.5,
+    "export": 0.5,
+    "export load": 1.0,
+}
 """Of the plans with errands."""
 _WITH_ERRANDS = 0.35
 _FULL = 8
@@ -110,3 +118,8 @@ def draw_plan(seed: int) -> Plan:
         archive_known=chance.random() < 0.6,
         events=tuple(Event(kind, chance.randrange(_ITEMS), chance.randint(1, 12)) for kind in kinds),
     )
+
+
+def key_of(item: int) -> tuple[str, str]:
+    """The key of an item by its place: some share their partition."""
+    return "C#1" if item % 2 else f"C#{item}", f"O#{item}"
