@@ -105,6 +105,9 @@ def draw_plan(seed: int) -> Plan:
     if with_errands:
         weights.update(_ERRANDS)
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(*_EVENTS))
+    full = chance.choice([0, chance.randint(1, _FULL)]) if with_errands else 0
+    if full and chance.random() < 0.5:
+        kinds.insert(0, "backfill")  # while the first changes are made
     return Plan(
         seed=seed,
         consumer=consumer,
@@ -114,7 +117,7 @@ def draw_plan(seed: int) -> Plan:
         disturbance=chance.choice([0.0, 0.02, 0.08]),
         poison=view.has_new_image and chance.random() < 0.3,
         shards=chance.choice([1, 1, 2]),
-        full=chance.choice([0, chance.randint(1, _FULL)]) if with_errands else 0,
+        full=full,
         archive_known=chance.random() < 0.6,
         events=tuple(Event(kind, chance.randrange(_ITEMS), chance.randint(1, 12)) for kind in kinds),
     )
