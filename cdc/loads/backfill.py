@@ -111,6 +111,7 @@ class Backfill:
         if "loaded" not in steps:
             self.observe(StepBegan("load", plan))
             self._load(plan, units, source, stream, compiled)
+            self._same(plan)  # what happened since the last look
             self.jobs.did(plan, "loaded")
         ghosts = self._without_ghosts(plan, source, compiled)
         findings = self._verified(plan) if verify else None
@@ -144,6 +145,9 @@ class Backfill:
                 remedy=f"Enable a stream, then {again}",
             )
         return source
+
+    def _wanted(self) -> bool:
+        return not self.stop.is_set()
 
     # --- the load
 
@@ -216,7 +220,8 @@ class Backfill:
     def _pages(self, plan: Plan, pace: Pace, wanted: Callable[[], bool]) -> PageReader:
         export = plan.export
         if export is None:
-            return ScanPages(self.deployment, plan.table, pace, wanted)
+            is_kinesis = plan.stream_of_table().minute is None
+            return ScanPages(self.deployment, plan.table, pace, wanted, consistent=is_kinesis)
         s3, files = exports_of(self.deployment).s3, {file.key: file for file in export.files}
         exported_micros = int(export.time.timestamp() * 1_000_000)
         return ExportPages(self.deployment, lambda key: items_of_file(s3, export, files[key]), exported_micros, wanted)
@@ -232,9 +237,6 @@ class Backfill:
         from cdc.loads.ghosts import close_ghosts
         from cdc.loads.replay import replay_to_index
 
-        def wanted() -> bool:
-            return not self.stop.is_set()
-
         try:
             if plan.export is not None and self.deployment.archive is not None and not excluded_from_archive(compiled):
                 # an index that is younger than the export has not seen what was archived since
@@ -245,9 +247,9 @@ class Backfill:
                         plan.began_at,
                         index=index,
                         stream=plan.stream_of_table(),
-                        wanted=wanted,
+                        wanted=self._wanted,
                     )
-            removed = close_ghosts(self.deployment, compiled, source, plan, self.loaded(plan), wanted=wanted)
+            removed = close_ghosts(self.deployment, compiled, source, plan, self.loaded(plan), wanted=self._wanted)
         except ReplayStopped:
             raise LoadStopped from None
         self.jobs.did(plan, "ghosts_closed", msgspec.json.encode(_Ghosts(removed)))
@@ -257,7 +259,12 @@ class Backfill:
         """The findings of a verification in which ghosts are removed: the archive's newest changes may not have been
         written yet when it was read."""
         self.observe(StepBegan("verify", plan))
-        from cdc.verification.verify import verify
+        from cdc.verification.verify import VerificationProgress, verify
+
+        def observe(progress: VerificationProgress) -> None:
+            if not self._wanted():
+                raise LoadStopped
+            self.deployment.observe(progress)
 
         findings = verify(
             self.deployment,
@@ -269,6 +276,7 @@ class Backfill:
             repair=True,
             max_repairs=None,
             kinds=(DifferenceClass.GHOST,),
+            observe=observe,
         )
         self.jobs.did(plan, "verified", findings.to_json())
         return findings

@@ -74,6 +74,8 @@ class ScanPages:
     table: str
     pace: Pace
     wanted: Callable[[], bool]
+    consistent: bool = False
+    """A page that ranks by the moment of its request has to show all that was written before."""
 
     def page(self, unit: Unit, cursor: Cursor) -> Page:
         """See `PageReader.page`; a read that is throttled is asked for again, for as long as it takes."""
@@ -83,7 +85,9 @@ class ScanPages:
             if not self.wanted():
                 raise LoadStopped
             try:
-                page = self.deployment.pages.page(self.table, unit.segment, unit.segments, cursor.after)
+                page = self.deployment.pages.page(
+                    self.table, unit.segment, unit.segments, cursor.after, consistent=self.consistent
+                )
             except SinkUnavailable as error:
                 if error.cause.kind is CauseKind.OVERLOADED:
                     self.pace.throttled()
