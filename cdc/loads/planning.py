@@ -57,7 +57,8 @@ class Planner:
             ConfigError: the table has no stream, can't be read, or no mapping names an index for it.
         """
         source = self.deployment.pages.describe(table)
-        read_units = read_units_of_scan(source.size_bytes)
+        is_kinesis = stream_of(source, self.options).minute is None
+        read_units = read_units_of_scan(source.size_bytes, consistent=is_kinesis)
         segments = segments_of(source, self.options.workers)
         return self._planned(source, self._now(), segments, read_units=read_units), units_of(segments)
 
@@ -123,13 +124,14 @@ class Planner:
             ConfigError: no document of it is for any of these.
         """
         compiled = self.deployment.prepare(stream, source.keys, source.view if stream.minute is not None else None)
+        known = ", ".join(compiled.bodies)
         if indices is not None:
             compiled = replace(compiled, owners=tuple(owner for owner in compiled.owners if owner.index in indices))
         if not compiled.bodies:
             named = f"the index {', '.join(indices)}" if indices else "an index"
             raise ConfigError(
-                f"{compiled.mapping.source} names no document of {source.name} for {named}: nothing would be loaded",
-                remedy="Add `documents` to the mapping.",
+                f"no document of {source.name} is for {named} ({compiled.mapping.source}): nothing would be loaded",
+                remedy=f"Its indices are: {known}." if known else "Add `documents` to the mapping.",
             )
         return compiled
 
