@@ -241,7 +241,9 @@ class _Run:
 
     def _sampled_items(self, size: int, chance: random.Random) -> Iterator[Candidate]:
         """The documents that random items should have, from the beginnings of random parts of the table."""
-        segments = max(1, min(_MOST_SEGMENTS, self.source.item_count // _ITEMS_OF_A_SEGMENT))
+        # of another size each time: else what lies behind the beginnings is never drawn, however often one looks
+        size_of_part = chance.randint(_ITEMS_OF_A_SEGMENT // 2, _ITEMS_OF_A_SEGMENT)
+        segments = max(1, min(_MOST_SEGMENTS, self._about_so_many_items() // size_of_part))
         parts = list(range(segments)) if segments <= size else chance.sample(range(segments), size)
         chance.shuffle(parts)
         most = max(_ITEMS_OF_A_SEGMENT, -(-size // segments))
@@ -250,6 +252,15 @@ class _Run:
                 self.items += 1
                 self.keys.learn(item)
                 yield from self.candidates.of_item(item)
+
+    def _about_so_many_items(self) -> int:
+        """DynamoDB's own count; of a table that is too young to have one, its documents."""
+        counts = [
+            patiently(self.deployment, partial(self.deployment.documents.count, index))
+            for index in self.expectations.indices
+            if not self.source.item_count
+        ]
+        return max(counts, default=self.source.item_count)
 
     def _beginning(self, part: int, segments: int, size: int) -> Iterator[RawItem]:
         """The leading items of a part of the table, `size` at most."""

@@ -17,6 +17,10 @@ from consumers.kcl.audits import Audits
 from tests.verifying import World
 
 
+def told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == "consumers.kcl.audits"]
+
+
 def running_of(world: World, **shard: Any) -> Running:
     """A consumer that reads one shard and is at its tip."""
     running = Running(clock=world.clock, now=world.clock, alive=lambda: True)
@@ -74,16 +78,16 @@ def test_the_first_difference_is_logged_at_once_and_the_figure_once_an_hour(capl
     world = World().filled()
     (audit,) = (audits := audits_of(world, running_of(world))).audits
     audits.looked(audit)
-    assert caplog.messages == []
+    assert told(caplog) == []
     world.remove("item 3|x")
     for _ in range(3):
         audits.looked(audit)
-    (first,) = caplog.records
+    (first,) = told(caplog)
     assert first.levelname == "WARNING"
     assert "1 missing" in first.getMessage()
     world.clock.sleep(3600)
     audits.looked(audit)
-    assert len(caplog.messages) == 2
+    assert len(told(caplog)) == 2
     assert "item 3" not in caplog.text
 
 
@@ -93,8 +97,8 @@ def test_a_difference_that_was_mended_is_told_and_warns_of_nothing(caplog: pytes
     world.remove("item 3|x")
     (audit,) = (audits := audits_of(world, running_of(world), repair=True)).audits
     audits.looked(audit)
-    (told,) = caplog.records
-    assert (told.levelname, "1 mended" in told.getMessage()) == ("INFO", True)
+    (line,) = told(caplog)
+    assert (line.levelname, "1 mended" in line.getMessage()) == ("INFO", True)
 
 
 class Failing(Audit):
@@ -133,20 +137,20 @@ def test_the_figure_is_at_readyz_and_in_the_metrics() -> None:
     assert "audit" not in health.ready().body
     (audit,) = (audits := audits_of(world, running)).audits
     audits.looked(audit)
-    (told,) = health.ready().body["audit"]
+    (shown,) = health.ready().body["audit"]
     assert health.ready().ok
-    assert (told["table"], told["differences"], told["counts"]) == ("shop", 1, {"missing": 1})
+    assert (shown["table"], shown["differences"], shown["counts"]) == ("shop", 1, {"missing": 1})
 
     def value(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(name, {"table": "shop", **labels})
 
     assert value("cdc_audit_differences_total", **{"class": "missing"}) == 1
     assert value("cdc_audit_differences_total", **{"class": "ghost"}) == 0
-    assert value("cdc_audit_checked_total") == told["checked"]
-    assert value("cdc_audit_drift_ppm") == told["drift_ppm"] > 0
-    assert value("cdc_audit_drift_upper_ppm") == told["drift_upper_ppm"] > told["drift_ppm"]
+    assert value("cdc_audit_checked_total") == shown["checked"]
+    assert value("cdc_audit_drift_ppm") == shown["drift_ppm"] > 0
+    assert value("cdc_audit_drift_upper_ppm") == shown["drift_upper_ppm"] > shown["drift_ppm"]
     assert value("cdc_audit_repaired_total") == 0
-    assert value("cdc_audit_read_units_total") == told["read_units"] > 0
+    assert value("cdc_audit_read_units_total") == shown["read_units"] > 0
 
 
 def test_the_thread_looks_while_the_consumer_reads_and_ends_with_it() -> None:
