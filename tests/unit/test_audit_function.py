@@ -23,9 +23,9 @@ class Context:
         return int((self.ends - self.world.clock()) * 1000)
 
 
-def answer(world: World, *, repair: bool = False, seconds: float = 900, **event: Any) -> dict[str, Any]:
+def answer(world: World, *, by_setting: bool = False, seconds: float = 900, **event: Any) -> dict[str, Any]:
     world.clock.sleep(2)  # a scan sees all that was written by now
-    function = AuditFunction(world.deployment, repair)
+    function = AuditFunction(world.deployment, by_setting)
     return function({"tables": ["shop"], **event}, Context(world, seconds))
 
 
@@ -49,7 +49,9 @@ def test_a_table_may_be_named_by_its_arn() -> None:
     ("setting", "asked", "mended"), [(True, None, 1), (False, None, 0), (False, True, 1), (True, False, 0)]
 )
 def test_the_event_decides_about_a_repair_else_the_setting(setting: bool, asked: bool | None, mended: int) -> None:
-    (figure,) = answer(drifted(), repair=setting, items=50, **({} if asked is None else {"repair": asked}))["audits"]
+    (figure,) = answer(drifted(), by_setting=setting, items=50, **({} if asked is None else {"repair": asked}))[
+        "audits"
+    ]
     assert sum(figure["repaired"].values()) == mended
 
 

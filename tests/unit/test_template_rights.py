@@ -234,7 +234,7 @@ def bucket_of(place: str) -> str:
 
 
 def verbs(modules: set[str], needless: Mapping[Right, str]) -> set[str]:
-    """The HTTP methods of the calls to OpenSearch, as its client's own code has them; but of those that are needless."""
+    """The HTTP methods of the calls to OpenSearch that are made, as its client's own code has them."""
     from opensearchpy import OpenSearch
     from opensearchpy.client.indices import IndicesClient
 
