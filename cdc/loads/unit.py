@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import tenacity
@@ -113,11 +114,16 @@ class ScanPages:
             self.pace.spent(page.read_units)
             return page
 
+        return self._again(read)
+
+    @cached_property
+    def _again(self) -> tenacity.Retrying:
+        """One for all pages: each is garbage in a cycle, which a load's rare collections leave lying for long."""
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(SinkUnavailable),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=_READ_WAIT_SECONDS),
             sleep=self.deployment.sleep,
-        )(read)
+        )
 
     def beyond(self, cursor: Cursor, page: Page) -> Cursor:
         """See `PageReader.beyond`."""
@@ -156,30 +162,35 @@ class UnitLoader:
             SinkMisconfigured: the index can't be written to.
         """
         while not cursor.done:
-            began = self.deployment.clock()
-            page, outcomes, read_at = self._written(unit, cursor)
-            counts = Counter(type(outcome).__name__.lower() for outcome in outcomes)
-            self.sink.flush(self._deadline())
-            cursor = self.pages.beyond(cursor, page)
-            cursor = replace(
-                cursor,
-                items=cursor.items + len(page.items),
-                outcomes=dict(Counter(cursor.outcomes) + counts),
-                read_units=cursor.read_units + page.read_units,
-                first_read=page.began_micros if cursor.first_read is None else cursor.first_read,
-                last_read=page.began_micros,
-            )
-            self.save(cursor)
-            done = self.deployment.clock()
-            yield PageDone(
-                unit.name,
-                len(page.items),
-                page.read_units,
-                counts,
-                read_at - began,
-                done - read_at,
-                self.pages.allowed_units,
-            )
+            cursor, done = self._next(unit, cursor)
+            yield done
+
+    def _next(self, unit: Unit, cursor: Cursor) -> tuple[Cursor, PageDone]:
+        """Load one page. Its items are let go before the next page is read."""
+        began = self.deployment.clock()
+        page, outcomes, read_at = self._written(unit, cursor)
+        counts = Counter(type(outcome).__name__.lower() for outcome in outcomes)
+        self.sink.flush(self._deadline())
+        cursor = self.pages.beyond(cursor, page)
+        cursor = replace(
+            cursor,
+            items=cursor.items + len(page.items),
+            outcomes=dict(Counter(cursor.outcomes) + counts),
+            read_units=cursor.read_units + page.read_units,
+            first_read=page.began_micros if cursor.first_read is None else cursor.first_read,
+            last_read=page.began_micros,
+        )
+        self.save(cursor)
+        done = self.deployment.clock()
+        return cursor, PageDone(
+            unit.name,
+            len(page.items),
+            page.read_units,
+            counts,
+            read_at - began,
+            done - read_at,
+            self.pages.allowed_units,
+        )
 
     def _deadline(self) -> Deadline:
         return Deadline.after(self.held_seconds, clock=self.deployment.clock, wanted=self.wanted)
