@@ -221,8 +221,7 @@ class Backfill:
     def _pages(self, plan: Plan, pace: Pace, wanted: Callable[[], bool]) -> PageReader:
         export = plan.export
         if export is None:
-            is_kinesis = plan.stream_of_table().minute is None
-            return ScanPages(self.deployment, plan.table, pace, wanted, consistent=is_kinesis)
+            return ScanPages(self.deployment, plan.table, plan.stream_of_table(), pace, wanted)
         s3, files = exports_of(self.deployment).s3, {file.key: file for file in export.files}
         exported_micros = int(export.time.timestamp() * 1_000_000)
         return ExportPages(self.deployment, lambda key: items_of_file(s3, export, files[key]), exported_micros, wanted)
@@ -230,9 +229,8 @@ class Backfill:
     # --- what follows
 
     def _without_ghosts(self, plan: Plan, source: SourceTable, compiled: CompiledMapping) -> int:
-        """Remove the documents whose items were deleted, or left, since they were read; how many."""
-        if (told := self.jobs.result(plan.table, plan.job, "ghosts_closed")) is not None:
-            return msgspec.json.decode(told, type=_Ghosts).removed
+        """Remove the documents whose items were deleted, or left, since they were read; how many. In each run: another
+        one may have done so before this one has written its last page."""
         self.observe(StepBegan("ghosts", plan))
         from cdc.loads.batches import ReplayStopped
         from cdc.loads.ghosts import close_ghosts
@@ -250,7 +248,10 @@ class Backfill:
                         stream=plan.stream_of_table(),
                         wanted=self._wanted,
                     )
-            removed = close_ghosts(self.deployment, compiled, source, plan, self.loaded(plan), wanted=self._wanted)
+            loaded, earlier = self.loaded(plan), self.jobs.given_up(plan)
+            removed = close_ghosts(
+                self.deployment, compiled, source, plan, loaded, earlier=earlier, wanted=self._wanted
+            )
         except ReplayStopped:
             raise LoadStopped from None
         self.jobs.did(plan, "ghosts_closed", msgspec.json.encode(_Ghosts(removed)))

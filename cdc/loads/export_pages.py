@@ -63,3 +63,12 @@ class ExportPages:
     def beyond(self, cursor: Cursor, page: Page) -> Cursor:
         """See `PageReader.beyond`."""
         return replace(cursor, lines=cursor.lines + len(page.items), done=len(page.items) < _ITEMS)
+
+    @property
+    def allowed_units(self) -> float | None:
+        """See `PageReader.allowed_units`: an export costs the table nothing."""
+        return None
+
+    def has_aged(self, page: Page) -> bool:
+        """See `PageReader.has_aged`: read again, an export shows the same."""
+        return False

@@ -8,7 +8,7 @@ is none, the items of the documents that still stand as the load wrote them are 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -61,10 +61,14 @@ def close_ghosts(
     plan: Plan,
     loaded: Loaded,
     *,
+    earlier: Sequence[Plan] = (),
     wanted: Callable[[], bool] = lambda: True,
 ) -> int:
     """Remove the ghosts of a load: by the archive, if there is one that has the table's changes; else by looking up.
     How many removals were applied.
+
+    Args:
+        earlier: loads that were given up before their own ghosts were removed.
 
     Raises:
         ReplayStopped: it is not wanted any more.
@@ -72,11 +76,12 @@ def close_ghosts(
     """
     stream = plan.stream_of_table()
     if deployment.archive is not None and compiled.mapping.archived:
-        since = plan.began_at
+        since = min(one.began_at for one in (plan, *earlier))
         return close_by_archive(deployment, deployment.archive, compiled, since, stream=stream, wanted=wanted).applied
     if loaded.first_read is None or loaded.last_read is None:
         return 0
-    versions = loaded_version(stream, loaded.first_read), loaded_version(stream, loaded.last_read)
+    begun = [loaded_version(one.stream_of_table(), int(one.began_at.timestamp() * 1_000_000)) for one in earlier]
+    versions = min([loaded_version(stream, loaded.first_read), *begun]), loaded_version(stream, loaded.last_read)
     return close_by_lookup(deployment, compiled, source, stream, versions, wanted=wanted)
 
 

@@ -155,6 +155,17 @@ class Jobs:
         open_jobs = [job for job in self.of_table(table) if not {"finished", "aborted"} & self.steps(table, job)]
         return open_jobs[-1] if open_jobs else None
 
+    def given_up(self, plan: Plan) -> Sequence[Plan]:
+        """The loads of the table that were given up since the last one that finished before this one began."""
+        found: list[Plan] = []
+        for job in reversed([job for job in self.of_table(plan.table) if job < plan.job]):
+            steps = self.steps(plan.table, job)
+            if "finished" in steps:
+                break
+            if "aborted" in steps:
+                found.append(self.plan(plan.table, job)[0])
+        return found
+
     def save(self, plan: Plan, cursor: Cursor) -> None:
         """Record how far a unit is."""
         self.objects.write(f"{_at(plan)}/cursors/{cursor.unit}.json", msgspec.json.encode(cursor))

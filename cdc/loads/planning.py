@@ -11,7 +11,7 @@ from hashlib import sha256
 import msgspec
 
 from cdc.errors import ConfigError
-from cdc.loads.changes import CLOCK_MARGIN_MICROS
+from cdc.loads.changes import CLOCK_MARGIN_MICROS, must_be_consistent
 from cdc.loads.deployment import Deployment, ExportClients
 from cdc.loads.export import check_export, read_export
 from cdc.loads.export_request import request_export
@@ -57,8 +57,8 @@ class Planner:
             ConfigError: the table has no stream, can't be read, or no mapping names an index for it.
         """
         source = self.deployment.pages.describe(table)
-        is_kinesis = stream_of(source, self.options).minute is None
-        read_units = read_units_of_scan(source.size_bytes, consistent=is_kinesis)
+        consistent = must_be_consistent(stream_of(source, self.options), self.deployment.now())
+        read_units = read_units_of_scan(source.size_bytes, consistent=consistent)
         segments = segments_of(source, self.options.workers)
         return self._planned(source, self._now(), segments, read_units=read_units), units_of(segments)
 

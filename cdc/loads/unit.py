@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from cdc.causes import CauseKind
 from cdc.deadline import Deadline
 from cdc.errors import ConfigError
-from cdc.loads.changes import change_of_item, keys_of, loaded_version
+from cdc.loads.changes import change_of_item, keys_of, loaded_version, must_be_consistent
 from cdc.loads.deployment import Deployment
 from cdc.loads.pace import Pace
 from cdc.loads.plan import Cursor, Unit
@@ -46,6 +46,12 @@ class PageDone:
     items: int
     read_units: float
     outcomes: Counter[str] = field(default_factory=Counter)
+    read_seconds: float = 0.0
+    """How long the page was waited for, pacing included."""
+    write_seconds: float = 0.0
+    """How long its documents took."""
+    allowed_units: float | None = None
+    """Read units a second that are allowed now; None: no limit."""
 
 
 class PageReader(Protocol):
@@ -65,6 +71,15 @@ class PageReader(Protocol):
         """The cursor behind a page; `done` if it was the last."""
         ...
 
+    @property
+    def allowed_units(self) -> float | None:
+        """Read units a second that are allowed now; None: no limit."""
+        ...
+
+    def has_aged(self, page: Page) -> bool:
+        """Was the page read so long ago that it has to be read again before it is written?"""
+        ...
+
 
 @dataclass(frozen=True)
 class ScanPages:
@@ -72,10 +87,9 @@ class ScanPages:
 
     deployment: Deployment
     table: str
+    stream: Stream
     pace: Pace
     wanted: Callable[[], bool]
-    consistent: bool = False
-    """A page that ranks by the moment of its request has to show all that was written before."""
 
     def page(self, unit: Unit, cursor: Cursor) -> Page:
         """See `PageReader.page`; a read that is throttled is asked for again, for as long as it takes.
@@ -90,7 +104,11 @@ class ScanPages:
             if not self.wanted():
                 raise LoadStopped
             page = self.deployment.pages.page(
-                self.table, unit.segment, unit.segments, cursor.after, consistent=self.consistent
+                self.table,
+                unit.segment,
+                unit.segments,
+                cursor.after,
+                consistent=must_be_consistent(self.stream, self.deployment.now()),
             )
             self.pace.spent(page.read_units)
             return page
@@ -100,6 +118,15 @@ class ScanPages:
     def beyond(self, cursor: Cursor, page: Page) -> Cursor:
         """See `PageReader.beyond`."""
         return replace(cursor, after=page.after, done=page.after is None)
+
+    @property
+    def allowed_units(self) -> float | None:
+        """See `PageReader.allowed_units`."""
+        return self.pace.limit
+
+    def has_aged(self, page: Page) -> bool:
+        """See `PageReader.has_aged`: OpenSearch may forget deletes while a page is held back."""
+        return self.deployment.now() - page.began_micros / 1_000_000 > HELD_SECONDS
 
 
 @dataclass(frozen=True)
@@ -126,7 +153,8 @@ class UnitLoader:
             SinkUnavailable: the table has been out of reach for ten minutes.
         """
         while not cursor.done:
-            page, outcomes = self._written(unit, cursor)
+            began = self.deployment.clock()
+            page, outcomes, read_at = self._written(unit, cursor)
             counts = Counter(type(outcome).__name__.lower() for outcome in outcomes)
             self.sink.flush(self._deadline())
             cursor = self.pages.beyond(cursor, page)
@@ -139,20 +167,33 @@ class UnitLoader:
                 last_read=page.began_micros,
             )
             self.save(cursor)
-            yield PageDone(unit.name, len(page.items), page.read_units, counts)
+            done = self.deployment.clock()
+            yield PageDone(
+                unit.name,
+                len(page.items),
+                page.read_units,
+                counts,
+                read_at - began,
+                done - read_at,
+                self.pages.allowed_units,
+            )
 
     def _deadline(self) -> Deadline:
         return Deadline.after(self.held_seconds, clock=self.deployment.clock, wanted=self.wanted)
 
-    def _written(self, unit: Unit, cursor: Cursor) -> tuple[Page, Sequence[Outcome]]:
-        """A page and what became of its items. One that is held for too long is read again before it is written."""
+    def _written(self, unit: Unit, cursor: Cursor) -> tuple[Page, Sequence[Outcome], float]:
+        """A page, what became of its items, and when it was there. One that is held for too long is read again
+        before it is written."""
         refused = 0
         while True:
             page = self.pages.page(unit, cursor)
+            if self.pages.has_aged(page):
+                continue
+            read_at = self.deployment.clock()
             outcomes = self._until_settled(self._changes(page))
             deferred = [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
             if not deferred:
-                return page, outcomes
+                return page, outcomes, read_at
             if not self.wanted():
                 raise LoadStopped
             cause = next((one.cause for one in deferred if one.tried), deferred[0].cause)

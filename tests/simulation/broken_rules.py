@@ -29,6 +29,7 @@ from cdc.sinks.opensearch import sink as opensearch
 from cdc.sinks.opensearch.targets import Targets
 from cdc.testing.simulated import batches, kcl
 from cdc.testing.simulated.leases import SimulatedLease
+from tests.simulation.broken_rules_of_loads import BROKEN_RULES_OF_LOADS
 
 __all__ = ["BROKEN_RULES", "Break"]
 
@@ -242,4 +243,5 @@ BROKEN_RULES: tuple[Break, ...] = (
     the_archive_leaves_images_out,
     good_changes_are_spilled_at_once,
     letters_hold_the_keys_only,
+    *BROKEN_RULES_OF_LOADS,
 )

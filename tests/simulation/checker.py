@@ -24,6 +24,7 @@ from cdc.testing.clock import SimulatedClock
 from cdc.testing.simulated.opensearch import SimulatedOpenSearch
 from cdc.testing.simulated.s3 import SimulatedS3, StoredObject
 from cdc.testing.simulated.table import SimulatedTable, TableWrite
+from tests.simulation.differences import Differences
 from tests.simulation.plan import Plan
 
 __all__ = ["ARCHIVE", "INDICES", "LETTERS", "POISON", "Checker"]
@@ -54,6 +55,10 @@ class Checker:
         self._durable: set[str] = set()
         self.loads_finished = False
         """Has a load brought in what no record tells of?"""
+        self.repaired = False
+        """Did a repair come last? Then nothing but the table's items may be in the index."""
+        self.watched: list[Differences] = []
+        """Those that verifications are held to that run now."""
         self.is_load: Callable[[], bool] = lambda: False
         """Is it a load that writes now?"""
         self._seen_puts = 0
@@ -67,6 +72,7 @@ class Checker:
         self._first_tried: dict[str, int] = {}
         self._newest_tried: dict[tuple[str, str, str], int] = {}
         server.on_write = self._written
+        table.listen(lambda _write: self.changed())
 
     def violated(self, text: str) -> None:
         """Note that the promise is broken."""
@@ -75,7 +81,25 @@ class Checker:
 
     # --- while it runs
 
+    def differences(self) -> Differences:
+        """Looks at what differs from now on."""
+        return Differences(self._clock, lambda: self._of_loads(refused=False), self._found)
+
+    def _found(self) -> dict[tuple[str, str], Any]:
+        return {
+            (index, identifier): _whole(source)
+            for index in INDICES
+            for identifier, (_, source) in self._server.documents(index).items()
+            if TOMBSTONE_FIELD not in source
+        }
+
+    def changed(self) -> None:
+        """The table or an index is another than before."""
+        for watched in self.watched:
+            watched.look()
+
     def _written(self, index: str, identifier: str, old: Any, new: tuple[int, Any]) -> None:
+        self.changed()
         self.counts["writes"] += 1
         source = new[1]
         if source is None or TOMBSTONE_FIELD in source:
@@ -201,7 +225,7 @@ class Checker:
         for stored in [one for one in self._s3.objects.values() if one.bucket == LETTERS]:
             letter = DeadLetter.from_json(stored.body)
             change = change_of_letter(letter)
-            if letter.identity not in made:
+            if change.record.get("source") == "load":
                 self._is_of_a_load(letter.identity, change)
                 continue
             write = made[letter.identity]
@@ -235,17 +259,13 @@ class Checker:
         waiting = {_identifier(keys) for keys in except_for}
         excused: set[tuple[str, str]] = set()
         wanted, may_be = self._wanted(refused=refused), self._may_be(refused=refused)
-        found: dict[tuple[str, str], Any] = {}
-        for index in INDICES:
-            for identifier, (_, source) in self._server.documents(index).items():
-                if TOMBSTONE_FIELD not in source:
-                    found[index, identifier] = _whole(source)
+        found = self._found()
         for place in sorted(wanted.keys() | found.keys()):
             if wanted.get(place) == found.get(place) or place[1] in waiting:
                 continue
             if self.loads_finished and found.get(place) in may_be.get(place, ()):
                 continue
-            if place not in wanted and self._may_be_revived(place):
+            if place not in wanted and not self.repaired and self._may_be_revived(place):
                 excused.add(place)
                 self.counts["deleted items brought back by a stray writer"] += 1
                 continue
@@ -261,6 +281,8 @@ class Checker:
         return self._excused is None or place in self._excused
 
     def _wanted(self, *, refused: bool) -> dict[tuple[str, str], Any]:
+        if self.repaired:
+            return self._of_loads(refused=refused)
         wanted: dict[tuple[str, str], Any] = {}
         for write in self._recorded():
             identifier = _identifier(write.keys)
@@ -287,9 +309,11 @@ class Checker:
         """All that a document may be, where loads leave it open: that of an item which was dropped with its table, and
         the older state of one whose newest is refused."""
         found: dict[tuple[str, str], tuple[Any, ...]] = {}
-        items = self._table.items
+        items, letters = self._table.items, self.letters
         for write in self._table.history:
             is_dropped = write.place < self._table.began_at_place
+            if self.repaired and not any(write.digest in letter for letter in letters):
+                continue  # nothing but a dead letter explains that it is so still
             is_refused = refused and write.digest in items and POISON in items[write.digest]
             if write.after is not None and (is_dropped or is_refused):
                 place = _owner(write.after), _identifier(write.keys)

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cdc.errors import ConfigError, SinkError
-from cdc.loads.backfill import Backfill, LoadOptions
-from cdc.loads.deployment import ArchivePlace, Deployment
-from cdc.loads.jobs import Jobs, S3Objects
-from cdc.loads.table import Page, SourceTable
+from cdc.loads.backfill import Backfill, LoadOptions, StepBegan
+from cdc.loads.batches import ReplayStopped
+from cdc.loads.jobs import Jobs
+from cdc.loads.replay import replay_to_index
+from cdc.loads.table import Page
 from cdc.loads.unit import LoadStopped
-from cdc.mappings.compiled import CompiledMapping
+from cdc.mappings.model import TOMBSTONE_FIELD
 from cdc.records.attributes import RawItem
-from cdc.records.change import StreamView
 from cdc.records.stream import Stream
-from cdc.sinks import Sink
-from cdc.testing import SimulatedDocuments, SimulatedPages
 from cdc.testing.faults import Faults, Killed
 from cdc.testing.simulated.leases import Gap
-from consumers.pipelines import LOAD
-from tests.simulation.checker import ARCHIVE
+from cdc.verification.findings import Findings
+from cdc.verification.verify import verify
+from tests.simulation.checker import INDICES
+from tests.simulation.differences import Differences
+from tests.simulation.plan import key_of
+from tests.simulation.processes import Process, objects_of
 from tests.simulation.tasks import Task
 
 if TYPE_CHECKING:
@@ -33,12 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Errands"]
 
-_T = TypeVar("_T")
 _TABLE = "shop"
 _MOST_AT_ONCE = 3
 _PAUSES = 0.6
 """The share of requests at which others go on."""
 _HELD_SECONDS = (1, 400)
+_VERIFIED = 0.3
+_SETTLE_SECONDS = 5.0
+_REPAIRS = 8
 _OVERTAKING_TURNS = 40
 _STEPS = 20_000
 _BEGUN_ANEW = 60
@@ -55,10 +60,13 @@ class Errands:
         """Is a load wanted: was one begun, or is there what no record tells of?"""
         self._world = world
         self._disturb = Faults(world.plan.seed + 2, world.plan.disturbance)
-        self._held = Faults(world.plan.seed + 3, 0.1)
+        self._held = Faults(world.plan.seed + 3, 0.15)
         self._pages_faults = Faults(world.plan.seed + 4, world.plan.fault_rate)
+        self.repaired = False
+        """Is a repair wanted in the end?"""
         self._jobs_begun = 0
         self._is_calm = False
+        self._failures: list[BaseException] = []
 
     # --- what begins
 
@@ -67,24 +75,58 @@ class Errands:
         self.loaded = True
         self._start("backfill", self._backfill)
 
+    def load_export(self, amount: int) -> None:
+        """Somebody loads an export: a new one, or one that was made before; that may be too old."""
+        self.loaded = True
+        world = self._world
+        too_old = int(world.plan.full > 0) if world.kinesis else 0  # by Kinesis nothing tells which exports are
+        if amount % 2 or not world.exported[too_old:]:
+            world.export()
+        known = world.exported[too_old:]
+        self._start("export load", partial(self._backfill, location=known[amount % len(known)]))
+
+    def verify(self, *, repair: bool = False) -> None:
+        """Somebody verifies the index, and has mended what differs."""
+        self.repaired = self.repaired or repair
+        self._start("repair" if repair else "verify", partial(self._verify, repair=repair))
+
+    def replay(self) -> None:
+        """Somebody replays what the archive holds of the last minutes."""
+        if self._world.plan.archive_known:
+            self._start("replay", self._replay)
+
+    def tamper(self, item: int, amount: int) -> None:
+        """Another program removes, alters or adds a document: only a repair finds it."""
+        self.repaired = True
+        world, index, identifier = self._world, INDICES[amount % 2], "|".join(key_of(item))
+        documents = {**world.server.documents(index)}
+        source = documents.get(identifier, (0, None))[1]
+        if source is None:
+            identifier = f"{identifier} of nobody"
+        known = source is not None and TOMBSTONE_FIELD not in source
+        altered = None if known and amount % 3 == 0 else {"pk": "foreign", "n": 0}
+        world.server.tamper(index, identifier, altered)
+        world.checker.changed()
+
     def _start(self, name: str, act: Callable[[Task], None]) -> None:
         if len(self.tasks) < _MOST_AT_ONCE:
             self.tasks.append(Task(name, act))
 
-    def _backfill(self, task: Task) -> None:
-        kinesis = self._world.kinesis
+    def _backfill(self, task: Task, location: str = "") -> None:
+        process, kinesis = self._process(task), self._world.kinesis
         options = LoadOptions(workers=1, kinesis_stream_arn=None if kinesis is None else kinesis.arn)
-        jobs = self._jobs(task)
-        load = Backfill(self._deployment(task), jobs, options)
+        jobs = process.jobs
+        load = Backfill(process.deployment, jobs, options, observe=lambda fact: _note_step(task, fact))
         job = jobs.unfinished(_TABLE)
         if job is None:
-            plan, units = load.planner.of_table(_TABLE)
+            planner = load.planner
+            plan, units = planner.of_export(_TABLE, location) if location else planner.of_table(_TABLE)
             self._jobs_begun += 1
             plan = msgspec.structs.replace(plan, job=f"job-{self._jobs_begun:04d}")
             load.begin(plan, units)
             job = plan.job
         try:
-            load.run(_TABLE, job, verify=False)
+            load.run(_TABLE, job, verify=self._world.chance.random() < _VERIFIED)
         except ConfigError as error:
             if not _is_another(error):
                 raise
@@ -93,6 +135,49 @@ class Errands:
             self.count("loads refused since the table is another")
             raise
         self.count("loads finished")
+
+    def _replay(self, task: Task) -> None:
+        process, minutes = self._process(task), self._world.chance.choice([1, 10, 1000])
+        since = self._world.clock.utc() - timedelta(minutes=minutes)
+        replay_to_index(process.deployment, _TABLE, since, stream=self._stream)
+        self.count("replays finished")
+
+    def _verify(self, task: Task, *, repair: bool) -> Findings:
+        world = self._world
+        table, truth = world.table.id, world.checker.differences()
+        world.checker.watched.append(truth)
+        try:
+            findings = verify(
+                self._process(task).deployment,
+                _TABLE,
+                stream=self._stream,
+                workers=1,
+                segments=2,
+                settle_seconds=_SETTLE_SECONDS,
+                repair=repair,
+                max_repairs=None,
+            )
+            truth.look()
+            if world.table.id == table:
+                self._hold_to(findings, truth)
+        finally:
+            world.checker.watched.remove(truth)
+        self.count("verifications finished")
+        return findings
+
+    def _hold_to(self, findings: Findings, truth: Differences) -> None:
+        """No difference is reported but one that was there, for as long as consumers may lag behind."""
+        for told in findings.examples:
+            lasted = truth.lasted_seconds((told.index, told.id))
+            self.count(f"{told.kind.value} reported")
+            if lasted is None or lasted < _SETTLE_SECONDS:
+                text = "never differed" if lasted is None else f"differed for {lasted:.1f} s"
+                self._world.checker.violated(f"{told.index}/{told.id} is reported as {told.kind.value}, and {text}")
+
+    @property
+    def _stream(self) -> Stream | None:
+        kinesis = self._world.kinesis
+        return None if kinesis is None else Stream.kinesis(kinesis.arn, _TABLE)
 
     # --- how it goes on
 
@@ -129,12 +214,17 @@ class Errands:
                 return
             case Killed():
                 self.count(f"{task.name} killed")
-            case LoadStopped() | SinkError():
+            case LoadStopped() | ReplayStopped() | SinkError():
                 self.count(f"{task.name} broke off")
-            case ConfigError() as error if _is_another(error) or _may_pass(error):
+            case ConfigError() as error if _is_another(error) or _may_pass(error) or _is_too_old(error):
                 self.count(f"{task.name} refused")
             case error:
-                raise error
+                self._failures.append(error)  # others may be in the middle of something
+
+    def fail(self) -> None:
+        """Raise what ended an errand that nothing explains."""
+        if self._failures:
+            raise self._failures[0]
 
     def finish(self, others: Callable[[], object]) -> None:
         """Run every errand to its end, a load that broke off from where it was; `others` go on meanwhile."""
@@ -143,10 +233,23 @@ class Errands:
         self._run_out(others)
         for _ in range(_BEGUN_ANEW):
             if not self.loaded or self._finished():
-                return
+                break
             self.backfill()
             self._run_out(others)
-        self._world.checker.violated("a load does not come to an end")
+        else:
+            self._world.checker.violated("a load does not come to an end")
+
+    def repair_all(self, others: Callable[[], object]) -> None:
+        """Mend what differs until nothing is left over. What OpenSearch remembers of deletes would be in the way."""
+        told: list[Findings] = []
+        for _ in range(_REPAIRS):
+            self._world.server.restart(0.0)
+            told.clear()
+            self.tasks.append(Task("repair", lambda task: told.append(self._verify(task, repair=True))))
+            self._run_out(others)
+            if told and not told[0].left and not told[0].unsettled:
+                return
+        self._world.checker.violated(f"a repair leaves differences: {told[0].verdict if told else 'it broke off'}")
 
     def _run_out(self, others: Callable[[], object]) -> None:
         for _ in range(_STEPS):
@@ -159,7 +262,7 @@ class Errands:
     def _finished(self) -> bool:
         """Is there a finished load of this table and its stream?"""
         with _without_faults(self._world):
-            jobs = Jobs(self._objects(self._world.s3))
+            jobs = Jobs(objects_of(self._world.s3))
             done = [job for job in jobs.of_table(_TABLE) if "finished" in jobs.steps(_TABLE, job)]
             plans = [jobs.plan(_TABLE, job)[0] for job in done]
         table, kinesis = self._world.table, self._world.kinesis
@@ -183,56 +286,8 @@ class Errands:
 
     # --- the process of an errand
 
-    def _deployment(self, task: Task) -> Deployment:
-        world = self._world
-
-        def asked(**_about: Any) -> None:
-            self._asked(task)
-
-        def sleep(seconds: float) -> None:
-            task.pause(world.clock() + seconds)
-
-        runtime = world.runtime(asked)
-        pipelines = replace(runtime.pipelines, sleep=sleep)
-
-        def prepare(stream: Stream, keys: Sequence[str], view: StreamView | None = None) -> CompiledMapping:
-            world.undisturbed(world.ready)
-            world.undisturbed(lambda: runtime.tables.prepare(stream, keys, view))
-            return runtime.tables.mapping(stream.table)
-
-        def index(mapping_of: Callable[[str], CompiledMapping]) -> Sink:
-            sink = pipelines.index(mapping_of)
-            assert sink is not None
-            return sink
-
-        pages = _WatchedPages(
-            world.table,
-            world.clock,
-            world.chance,
-            self._pages_faults,
-            ask=lambda: self._asked(task),
-            read=lambda items: self._read(task, items),
-        )
-        s3: Any = _Patient(world.s3, asked)
-        return Deployment(
-            pages=pages,
-            items=_Watched(world.table, lambda: self._asked(task)),
-            prepare=prepare,
-            index=index,
-            load_sink=lambda sink: pipelines.around(sink, LOAD, sleep),
-            documents=_WatchedDocuments(world.server, ask=lambda: self._asked(task)),
-            archive=ArchivePlace(s3, ARCHIVE, "cdc") if world.plan.archive_known else None,
-            dead_letters=runtime.clients.dead_letters,
-            clock=world.clock,
-            now=world.clock,
-            sleep=sleep,
-        )
-
-    def _jobs(self, task: Task) -> Jobs:
-        return Jobs(self._objects(_Patient(self._world.s3, lambda **_about: self._asked(task))))
-
-    def _objects(self, client: Any) -> S3Objects:
-        return S3Objects(client, ARCHIVE, "cdc/jobs/")
+    def _process(self, task: Task) -> Process:
+        return Process(self._world, task, self._asked, self._read, self._pages_faults)
 
     def _asked(self, task: Task) -> None:
         """An errand sends a request, or has its answer: it may be killed at that very moment, held for long, or others
@@ -248,9 +303,11 @@ class Errands:
         elif self._world.chance.random() < _PAUSES:
             task.pause()
 
-    def _read(self, task: Task, items: Sequence[RawItem]) -> None:
+    def _read(self, task: Task, page: Page) -> None:
         """A page was read: it may be held back while somebody writes one of its items, the consumers are fast, and
         OpenSearch forgets."""
+        task.read_at = page.began_micros / 1e6 if task.step_name == "load" else None
+        items = page.items
         if items and self._held.draw(task.name, {"overtaken": 2}):
             task.pause(meanwhile=lambda: self._overtake(self._world.chance.choice(items)))
         else:
@@ -277,96 +334,22 @@ class Errands:
 
 def _is_another(error: ConfigError) -> bool:
     """Is the table or its stream another than when the load began?"""
-    return "replaced since" in error.message or "not on any more" in error.message or "ResourceNotFound" in str(error)
+    return "was replaced" in error.message or "not on any more" in error.message or "ResourceNotFound" in str(error)
+
+
+def _is_too_old(error: ConfigError) -> bool:
+    """Is it an export of a time, or of a table, that no load may begin with?"""
+    return "before its stream began" in error.message or "of an earlier table" in error.message
 
 
 def _may_pass(error: ConfigError) -> bool:
     """Does it stand still as long as somebody blocks an index?"""
-    return "stands still" in error.message or "was aborted" in error.message
+    return any(text in error.message for text in ("stands still", "was aborted", "there is no index"))
 
 
-class _Watched:
-    """A part of the deployment; told of before each call and when its answer is there."""
-
-    def __init__(self, part: Any, ask: Callable[[], None]) -> None:
-        self._part = part
-        self._ask = ask
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._part, name)
-
-        def called(*arguments: Any, **options: Any) -> Any:
-            self._ask()
-            answer = method(*arguments, **options)
-            self._ask()
-            return answer
-
-        return called
-
-
-@dataclass(frozen=True)
-class _WatchedPages(SimulatedPages):
-    ask: Callable[[], None] = lambda: None
-    read: Callable[[Sequence[RawItem]], None] = lambda _items: None
-
-    def describe(self, table: str) -> SourceTable:
-        self.ask()
-        return super().describe(table)
-
-    def page(self, *arguments: Any, **options: Any) -> Page:
-        self.ask()
-        page = super().page(*arguments, **options)
-        self.read(page.items)
-        return page
-
-
-@dataclass(frozen=True)
-class _WatchedDocuments(SimulatedDocuments):
-    ask: Callable[[], None] = lambda: None
-
-    def pages(self, index: str, **options: Any) -> Iterator[Any]:
-        for page in super().pages(index, **options):
-            yield page
-            self.ask()
-
-    def get(self, index: str, wanted: Sequence[tuple[str, str | None]]) -> Any:
-        self.ask()
-        found = super().get(index, wanted)
-        self.ask()
-        return found
-
-
-class _Patient:
-    """S3 as boto3 reaches it, which asks again by itself."""
-
-    _TRIES = 6
-
-    def __init__(self, s3: Any, asked: Callable[..., None]) -> None:
-        self._s3 = s3
-        self._asked = asked
-        self.exceptions = s3.exceptions
-
-    def get_paginator(self, operation: str) -> Any:
-        pages = self._s3.get_paginator(operation)
-        return type(pages)(self)
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._s3, name)
-
-        def called(**options: Any) -> Any:
-            from botocore.exceptions import BotoCoreError, ClientError
-
-            self._asked(is_write=name == "put_object")
-            for _ in range(self._TRIES - 1):
-                with suppress(BotoCoreError):
-                    try:
-                        return method(**options)
-                    except ClientError as error:
-                        if error.response["Error"]["Code"] != "SlowDown":
-                            raise
-            return method(**options)
-
-        return called
+def _note_step(task: Task, fact: object) -> None:
+    if isinstance(fact, StepBegan):
+        task.step_name, task.read_at = fact.step, None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Literal
 
 from cdc.records.change import StreamView
 
-__all__ = ["Consumer", "Event", "Plan", "draw_plan"]
+__all__ = ["Consumer", "Event", "Plan", "draw_plan", "key_of"]
 
 Consumer = Literal["lambda", "kcl", "lambda and kcl", "kinesis"]
 
@@ -36,7 +36,15 @@ _WEIGHTS = {
     "outage": 0.15,
     "backlog": 0.04,
 }
-_ERRANDS = {"backfill": 3.0}
+_ERRANDS = {
+    "backfill": 2.0,
+    "verify": 0.5,
+    "repair": 0.5,
+    "tamper": 0.3,
+    "replay": 0.5,
+    "export": 0.5,
+    "export load": 1.0,
+}
 """Of the plans with errands."""
 _WITH_ERRANDS = 0.35
 _FULL = 8
@@ -97,6 +105,9 @@ def draw_plan(seed: int) -> Plan:
     if with_errands:
         weights.update(_ERRANDS)
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(*_EVENTS))
+    full = chance.choice([0, chance.randint(1, _FULL)]) if with_errands else 0
+    if full and chance.random() < 0.5:
+        kinds.insert(0, "backfill")  # while the first changes are made
     return Plan(
         seed=seed,
         consumer=consumer,
@@ -106,7 +117,12 @@ def draw_plan(seed: int) -> Plan:
         disturbance=chance.choice([0.0, 0.02, 0.08]),
         poison=view.has_new_image and chance.random() < 0.3,
         shards=chance.choice([1, 1, 2]),
-        full=chance.choice([0, chance.randint(1, _FULL)]) if with_errands else 0,
+        full=full,
         archive_known=chance.random() < 0.6,
         events=tuple(Event(kind, chance.randrange(_ITEMS), chance.randint(1, 12)) for kind in kinds),
     )
+
+
+def key_of(item: int) -> tuple[str, str]:
+    """The key of an item by its place: some share their partition."""
+    return "C#1" if item % 2 else f"C#{item}", f"O#{item}"

@@ -19,8 +19,8 @@ from cdc.records.decoding import changes_from_lambda
 from cdc.testing.simulated.leases import Gap
 from consumers.aws_lambda.on_failure import FailedBatch, ReadBack, read_on_failure, redrive_batch
 from tests.simulation.checker import INDICES
-from tests.simulation.plan import Event, Plan, draw_plan
-from tests.simulation.world import World, key_of
+from tests.simulation.plan import Event, Plan, draw_plan, key_of
+from tests.simulation.world import World
 
 __all__ = ["Report", "simulate", "simulate_seed", "smallest"]
 
@@ -67,11 +67,17 @@ class _Run:
         world, checker = self.world, self.world.checker
         for event in self.plan.events:
             self._happen(event)
+            world.errands.fail()
         world.calm()
         self._drain()
         world.clock.sleep(_LATE_SECONDS)
         world.errands.finish(self._turn)
+        world.errands.fail()
         checker.loads_finished = world.errands.loaded
+        if world.errands.repaired:
+            world.errands.repair_all(self._turn)
+            world.errands.fail()
+            checker.repaired = checker.loads_finished = True
         self._drain()
         given_up = self._given_up()
         checker.given_up.update(str(change.identity) for change in given_up)
@@ -181,26 +187,41 @@ class _Run:
             case "turns":
                 for _ in range(event.amount):
                     self._turn()
-            case "wait":
-                self.world.clock.sleep(event.amount**2)
-            case "outage":
-                self.world.clock.sleep(1800.0 * event.amount)
+            case "wait" | "outage":
+                self.world.clock.sleep(event.amount**2 if event.kind == "wait" else 1800.0 * event.amount)
             case "backlog":
                 self._fall_behind()
             case "split" | "roll" | "merge":
                 self._reshard(event)
             case "new stream" | "new table":
                 self._begin_anew(event)
-            case "backfill":
-                self.world.errands.backfill()
             case "restart":
                 self.world.server.restart(float(event.amount))
             case "hide alias":
                 self.world.hide_alias(INDICES[event.item % 2], event.amount * 10.0)
             case "block":
                 self.world.block(INDICES[event.item % 2], event.amount * 10.0)
-            case _:
+            case "crash" | "freeze" | "hand over" | "new worker":
                 self._to_a_worker(event)
+            case _:
+                self._send(event)
+
+    def _send(self, event: Event) -> None:
+        """Somebody sends for an errand."""
+        errands = self.world.errands
+        match event.kind:
+            case "backfill":
+                errands.backfill()
+            case "export":
+                self.world.export()
+            case "export load":
+                errands.load_export(event.amount)
+            case "tamper":
+                errands.tamper(event.item, event.amount)
+            case "replay":
+                errands.replay()
+            case kind:
+                errands.verify(repair=kind == "repair")
 
     def _fall_behind(self) -> None:
         """The consumers stand still for 19 hours and then meet an index that refuses for longer than old records are

@@ -22,6 +22,10 @@ class Task:
         """The time before which it should not be let on: it sleeps."""
         self.meanwhile: Callable[[], object] | None = None
         """What has to happen before it goes on."""
+        self.step_name = ""
+        """The part of its work that it is at."""
+        self.read_at: float | None = None
+        """When it began to read the page that it has in hand."""
         self.error: BaseException | None = None
         """What ended it, if not its own end."""
         self.done = False

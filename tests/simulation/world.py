@@ -21,6 +21,7 @@ from cdc.records.stream import Stream
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.faults import Faults, Killed
 from cdc.testing.simulated.event_source_mapping import SimulatedEventSourceMapping
+from cdc.testing.simulated.exports import SimulatedExports
 from cdc.testing.simulated.invocation import SimulatedContext
 from cdc.testing.simulated.kcl import SimulatedKcl
 from cdc.testing.simulated.kinesis import SimulatedKinesis
@@ -36,10 +37,10 @@ from consumers.settings import load_settings
 from tests.runtimes import simulated_runtime
 from tests.simulation.checker import ARCHIVE, INDICES, LETTERS, POISON, Checker
 from tests.simulation.errands import Errands
-from tests.simulation.plan import Plan
+from tests.simulation.plan import Plan, key_of
 from tests.simulation.watched import Caller, CheckedShard, WatchedClient, WatchedPipeline
 
-__all__ = ["World", "key_of"]
+__all__ = ["World"]
 
 _T = TypeVar("_T")
 
@@ -59,12 +60,15 @@ class World:
         self.faults = Faults(plan.seed, plan.fault_rate)
         self._disturb = Faults(plan.seed + 1, plan.disturbance)
         self.table = SimulatedTable("shop", self.clock, self.chance, view=None, shards=plan.shards)
+        self.s3 = SimulatedS3(self.clock)
+        self.exports = SimulatedExports(self.table, self.s3, self.clock, self.chance)
+        self.exported: list[str] = []
+        """The locations of exports, the oldest first."""
         self.written = 0
         """The number of the last state that was written of any item."""
         self._fill()
         self.table.enable_stream(plan.view)
         self.server = SimulatedOpenSearch(self.clock, rejects=_refused)
-        self.s3 = SimulatedS3(self.clock)
         self.errands = Errands(self)
         self.checker = Checker(plan, self.clock, self.table, self.server, self.s3)
         self.checker.is_load = lambda: self.errands.is_running
@@ -92,11 +96,19 @@ class World:
         self.server.faults = self.s3.faults = self.faults
 
     def _fill(self) -> None:
-        """What was written before the stream was on: no record tells of it."""
+        """What was written before the stream was on: no record tells of it. What is exported then is too old."""
         for item in range(self.plan.full):
             self.put(key_of(item))
         if self.plan.full:
+            self.export()
+            self.clock.sleep(100.0)
+            self.table.delete(key_of(0))
+            self.put(key_of(self.plan.full // 2))
             self.clock.sleep(self.chance.choice([0.5, 100.0]))
+
+    def export(self) -> None:
+        """Somebody exports the table."""
+        self.exported.append(self.exports.export())
 
     def put(self, key: tuple[str, str]) -> None:
         """Write an item, in a state that was never there before."""
@@ -358,11 +370,6 @@ class World:
             self.server.indices.put_alias(index=f"{index}-v1", name=index, body=alias)
 
         self.undisturbed(put_back)
-
-
-def key_of(item: int) -> tuple[str, str]:
-    """The key of an item by its place: some share their partition."""
-    return "C#1" if item % 2 else f"C#{item}", f"O#{item}"
 
 
 _ALIVE: dict[str, Any] = {"filter": {"bool": {"must_not": {"exists": {"field": "_cdc_tombstone"}}}}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cdc.testing.clock import SimulatedClock
@@ -12,7 +13,7 @@ from cdc.testing.faults import Faults
 from cdc.testing.simulated import _search
 from cdc.testing.simulated._bulk import Operation, Writer, failed, operations
 from cdc.testing.simulated._cluster import Cluster
-from cdc.testing.simulated._index import Held, Written
+from cdc.testing.simulated._index import Held, Written, exact
 from cdc.testing.simulated._indices import SimulatedIndices
 from cdc.testing.simulated._refusals import index_closed, no_connection, refused, timed_out
 
@@ -258,6 +259,20 @@ class SimulatedOpenSearch:
         """Delete the indices of this name, or behind this alias, as somebody else would while consumers run."""
         for found in self._cluster.target(index)[0]:
             self._cluster.remove(found.name)
+
+    def tamper(self, index: str, identifier: str, source: Source | None, *, version: int = 1) -> None:
+        """Write or remove a document as another program would, long enough ago that nothing is remembered of it. One
+        that is there keeps its version; a new one has `version`."""
+        for found in self._cluster.target(index)[0]:
+            held = found.documents.pop(identifier, None)
+            found.deleted.pop(identifier, None)
+            self.versions_ever.pop((found.name, identifier), None)
+            if source is not None:
+                text = json.dumps(source).encode()
+                kept = (
+                    Held(version, exact(text), text) if held is None else replace(held, source=exact(text), text=text)
+                )
+                found.put(identifier, kept)
 
     def block(self, index: str, blocked: bool, *, kind: str = "write") -> None:
         """Set or lift a block: `write` (403), `read_only` (403), `read_only_allow_delete` (429, as of a full disk)."""
