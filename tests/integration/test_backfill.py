@@ -253,6 +253,15 @@ def test_a_load_into_an_index_that_takes_nothing_says_so_and_goes_on_when_it_is_
     assert (ended.code, ended.out.splitlines()[-1]) == (0, EQUAL)
 
 
+def test_an_index_that_is_blocked_before_the_load_begins_is_told(full: Shop, cdc: Callable[..., Done]) -> None:
+    full.opensearch.indices.create(index=full.index, body={"settings": {"index.blocks.read_only": True}})
+    ended = cdc("backfill", "--table", full.table)
+    assert ended.code == 1
+    assert f"the index {full.index} is blocked: " in ended.err
+    assert "lift its block" in ended.err
+    assert not objects(full, "cdc/jobs/")
+
+
 def cursors(shop: Shop) -> dict[str, Cursor]:
     """How far the only load is."""
     runtime = open_runtime(load_settings(os.environ))

@@ -108,7 +108,7 @@ class Errands:
         world.server.tamper(index, identifier, altered)
         world.checker.changed()
 
-    def _start(self, name: str, act: Callable[[Task], None]) -> None:
+    def _start(self, name: str, act: Callable[[Task], object]) -> None:
         if len(self.tasks) < _MOST_AT_ONCE:
             self.tasks.append(Task(name, act))
 
