@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,10 +23,10 @@ from cdc.records.attributes import RawItem
 from cdc.records.stream import Stream
 from cdc.testing.faults import Faults, Killed
 from cdc.testing.simulated.leases import Gap
-from cdc.verification.findings import Findings
+from cdc.verification.findings import DifferenceClass, Findings
 from cdc.verification.verify import verify
 from tests.simulation.checker import INDICES
-from tests.simulation.differences import Differences
+from tests.simulation.differences import Differences, Place
 from tests.simulation.plan import key_of
 from tests.simulation.processes import Process, objects_of
 from tests.simulation.tasks import Task
@@ -49,6 +49,9 @@ _STEPS = 20_000
 _BEGUN_ANEW = 60
 
 
+_FOREIGN: dict[str, Any] = {"pk": "foreign", "n": 0}
+
+
 class Errands:
     """The errands of a world."""
 
@@ -59,7 +62,7 @@ class Errands:
         self.loaded = world.plan.full > 0
         """Is a load wanted: was one begun, or is there what no record tells of?"""
         self._world = world
-        self._disturb = Faults(world.plan.seed + 2, world.plan.disturbance)
+        self._disturb = Faults(world.plan.seed + 2, 1.5 * world.plan.disturbance)
         self._held = Faults(world.plan.seed + 3, 0.15)
         self._pages_faults = Faults(world.plan.seed + 4, world.plan.fault_rate)
         self.repaired = False
@@ -96,17 +99,38 @@ class Errands:
             self._start("replay", self._replay)
 
     def tamper(self, item: int, amount: int) -> None:
-        """Another program removes, alters or adds a document: only a repair finds it."""
-        self.repaired = True
-        world, index, identifier = self._world, INDICES[amount % 2], "|".join(key_of(item))
-        documents = {**world.server.documents(index)}
-        source = documents.get(identifier, (0, None))[1]
-        if source is None:
-            identifier = f"{identifier} of nobody"
-        known = source is not None and TOMBSTONE_FIELD not in source
-        altered = None if known and amount % 3 == 0 else {"pk": "foreign", "n": 0}
-        world.server.tamper(index, identifier, altered)
-        world.checker.changed()
+        """Another program removes, alters or adds a document, and somebody has it mended: only a repair finds it."""
+        index, identifier = INDICES[amount % 2], "|".join(key_of(item))
+        found = self._world.server.documents(index).get(identifier)
+        if found is not None and TOMBSTONE_FIELD not in found[1]:
+            self._foreign(index, identifier, {**_FOREIGN, "n": found[1]["n"]} if amount % 3 else None)
+        else:
+            self._foreign(index, f"{identifier} of nobody", _FOREIGN)
+        self.verify(repair=True)
+
+    def plant(self) -> dict[Place, str]:
+        """Another program removes, alters and adds documents; what a verification should call each of them."""
+        server, chance = self._world.server, self._world.chance
+        whole = [
+            (index, identifier)
+            for index in INDICES
+            for identifier, (_, source) in sorted(server.documents(index).items())
+            if TOMBSTONE_FIELD not in source and not self._world.checker.is_kept(identifier)
+        ]
+        planted: dict[Place, str] = {}
+        for kind, (index, identifier) in zip(
+            ("missing", "stale"), chance.sample(whole, min(2, len(whole))), strict=False
+        ):
+            number = server.documents(index)[identifier][1]["n"]
+            self._foreign(index, identifier, None if kind == "missing" else {**_FOREIGN, "n": number})
+            planted[index, identifier] = kind
+        self._foreign(INDICES[0], "nobody|nothing", _FOREIGN)
+        planted[INDICES[0], "nobody|nothing"] = "ghost"
+        return planted
+
+    def _foreign(self, index: str, identifier: str, source: Mapping[str, Any] | None) -> None:
+        self._world.server.tamper(index, identifier, source)
+        self._world.checker.changed()
 
     def _start(self, name: str, act: Callable[[Task], None]) -> None:
         if len(self.tasks) < _MOST_AT_ONCE:
@@ -230,6 +254,7 @@ class Errands:
         """Run every errand to its end, a load that broke off from where it was; `others` go on meanwhile."""
         self._is_calm = True
         self._pages_faults.off()
+        self._held.off()
         self._run_out(others)
         for _ in range(_BEGUN_ANEW):
             if not self.loaded or self._finished():
@@ -238,6 +263,20 @@ class Errands:
             self._run_out(others)
         else:
             self._world.checker.violated("a load does not come to an end")
+
+    def find_planted(self, others: Callable[[], object]) -> None:
+        """A verification finds what was planted, and nothing else."""
+        planted, told = self.plant(), list[Findings]()
+        self.tasks.append(Task("verify", lambda task: told.append(self._verify(task, repair=False))))
+        self._run_out(others)
+        found = {
+            (one.index, one.id): one.kind.value for one in told[0].examples if one.kind is not DifferenceClass.KEPT
+        }
+        for place, kind in planted.items():
+            if found.get(place) not in (kind, "foreign"):
+                self._world.checker.violated(f"{'/'.join(place)} is {kind}, and is reported as {found.get(place)}")
+        for place in found.keys() - planted.keys():
+            self._world.checker.violated(f"{'/'.join(place)} is right, and is reported as {found[place]}")
 
     def repair_all(self, others: Callable[[], object]) -> None:
         """Mend what differs until nothing is left over. What OpenSearch remembers of deletes would be in the way."""

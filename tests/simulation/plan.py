@@ -40,13 +40,13 @@ _ERRANDS = {
     "backfill": 2.0,
     "verify": 0.5,
     "repair": 0.5,
-    "tamper": 0.3,
+    "tamper": 0.5,
     "replay": 0.5,
     "export": 0.5,
     "export load": 1.0,
 }
 """Of the plans with errands."""
-_WITH_ERRANDS = 0.35
+_WITH_ERRANDS = 0.45
 _FULL = 8
 _WITHOUT_TABLE_READS = frozenset({"new table"})
 """Events that can't be told from the stream alone where images are read back from the table."""

@@ -315,7 +315,7 @@ class World:
     @property
     def was_interrupted(self) -> bool:
         """Did anything happen after which a batch may be cut otherwise than before?"""
-        return bool(self._disturb.counts) or any(
+        return bool(self._disturb.counts or self.errands.disturbances) or any(
             name.startswith(("lambda", "s3")) or "timeout" in name for name in self.faults.counts
         )
 
