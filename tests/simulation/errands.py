@@ -64,6 +64,7 @@ class Errands:
         self._world = world
         self._disturb = Faults(world.plan.seed + 2, 1.5 * world.plan.disturbance)
         self._held = Faults(world.plan.seed + 3, 0.15)
+        self._kills = Faults(world.plan.seed + 5, 0.08)
         self._pages_faults = Faults(world.plan.seed + 4, world.plan.fault_rate)
         self.repaired = False
         """Is a repair wanted in the end?"""
@@ -135,6 +136,7 @@ class Errands:
     def _start(self, name: str, act: Callable[[Task], None]) -> None:
         if len(self.tasks) < _MOST_AT_ONCE:
             self.tasks.append(Task(name, act))
+            self.step()
 
     def _backfill(self, task: Task, location: str = "") -> None:
         process, kinesis = self._process(task), self._world.kinesis
@@ -212,6 +214,8 @@ class Errands:
 
     def step(self) -> bool:
         """Let each go on that is due; False if none was."""
+        if self.is_running:
+            return False
         due = [task for task in self.tasks if task.wake_at <= self._world.clock()]
         for task in due:
             if task in self.tasks and not self.is_running:
@@ -255,6 +259,7 @@ class Errands:
         self._is_calm = True
         self._pages_faults.off()
         self._held.off()
+        self._kills.off()
         self._run_out(others)
         for _ in range(_BEGUN_ANEW):
             if not self.loaded or self._finished():
@@ -311,7 +316,7 @@ class Errands:
     @property
     def disturbances(self) -> Mapping[str, int]:
         """The faults that errands have met."""
-        return {**self._disturb.counts, **self._held.counts, **self._pages_faults.counts}
+        return dict(self._disturb.counts + self._held.counts + self._kills.counts + self._pages_faults.counts)
 
     def close(self) -> None:
         """End every thread."""
@@ -326,7 +331,7 @@ class Errands:
     # --- the process of an errand
 
     def _process(self, task: Task) -> Process:
-        return Process(self._world, task, self._asked, self._read, self._pages_faults)
+        return Process(self._world, task, self._asked, self._read, self._pages_faults, self._kills)
 
     def _asked(self, task: Task) -> None:
         """An errand sends a request, or has its answer: it may be killed at that very moment, held for long, or others

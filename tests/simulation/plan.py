@@ -105,7 +105,7 @@ def draw_plan(seed: int) -> Plan:
     if with_errands:
         weights.update(_ERRANDS)
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(*_EVENTS))
-    full = chance.choice([0, chance.randint(1, _FULL)]) if with_errands else 0
+    full = chance.choice([0, *[chance.randint(1, _FULL)] * 2]) if with_errands else 0
     if full and chance.random() < 0.5:
         kinds.insert(0, "backfill")  # while the first changes are made
     return Plan(

@@ -17,7 +17,7 @@ from cdc.records.change import StreamView
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from cdc.testing import SimulatedDocuments, SimulatedPages
-from cdc.testing.faults import Faults
+from cdc.testing.faults import Faults, Killed
 from consumers.pipelines import LOAD
 from tests.simulation.checker import ARCHIVE
 from tests.simulation.tasks import Task
@@ -40,6 +40,7 @@ class Process:
     asked: Callable[[Task], None]
     read: Callable[[Task, Page], None]
     pages_faults: Faults
+    kills: Faults
 
     @property
     def jobs(self) -> Jobs:
@@ -97,6 +98,8 @@ class Process:
         held_seconds = 0.0 if self.task.read_at is None else self.world.clock() - self.task.read_at
         if is_write and held_seconds > _LONGEST_HELD_SECONDS:
             self.world.checker.violated(f"a load writes a page that it read {held_seconds:.0f} s ago")
+        if is_write and self.kills.draw(self.task.name, {"killed at a write": 1}):
+            raise Killed
         self.asked(self.task)
 
 

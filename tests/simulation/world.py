@@ -102,9 +102,9 @@ class World:
         if self.plan.full:
             self.export()
             self.clock.sleep(100.0)
-            self.table.delete(key_of(0))
+            self.table.delete(key_of(self.plan.full - 1))
             self.put(key_of(self.plan.full // 2))
-            self.clock.sleep(self.chance.choice([0.5, 100.0]))
+            self.clock.sleep(self.chance.choice([0.1, 0.1, 100.0]))
 
     def export(self) -> None:
         """Somebody exports the table."""
