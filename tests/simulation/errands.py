@@ -74,10 +74,13 @@ class Errands:
 
     # --- what begins
 
-    def backfill(self) -> None:
-        """Somebody begins a load, or takes up the one that is not finished: beside whoever runs it already."""
+    def backfill(self, steps: int = 1) -> None:
+        """Somebody begins a load, or takes up the one that is not finished: beside whoever runs it already. It comes
+        so far before others have their turns."""
         self.loaded = True
         self._start("backfill", self._backfill)
+        for _ in range(steps):
+            self.step()
 
     def load_export(self, amount: int) -> None:
         """Somebody loads an export: a new one, or one that was made before; that may be too old."""

@@ -226,7 +226,7 @@ class _Run:
         errands = self.world.errands
         match event.kind:
             case "backfill":
-                errands.backfill()
+                errands.backfill(event.amount)
             case "export":
                 self.world.export()
             case "export load":
