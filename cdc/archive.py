@@ -55,6 +55,8 @@ _CLOCKS_DIFFER = timedelta(minutes=15)
 """How far S3's clock may be behind that of the changes."""
 _PARTITION = "date=%Y-%m-%d/hour=%H"
 _UNKNOWN = "date=unknown"
+_DAY = "date=2026-01-15"
+"""The first part of a partition's name is as long as this."""
 _REMEMBERED = 1_000_000
 FORMAT = 2
 """The version of names and lines, kept in each object's metadata."""
@@ -295,21 +297,27 @@ def _keys(
 
 
 def _entries(client: S3Client, bucket: str, under: str, window: _Window) -> Iterator[Mapping[str, Any]]:
-    """The objects from the window's first partition to its last, and those of `date=unknown`, which sort behind all."""
+    """The objects of the window's partitions, and those of `date=unknown`.
+
+    Days are listed first, and not told from keys by StartAfter: LocalStack compares that with encoded keys.
+    """
     pages = client.get_paginator("list_objects_v2")
-    for page in pages.paginate(Bucket=bucket, Prefix=under, StartAfter=under + window.first):
-        for entry in page.get("Contents", ()):
-            partition = entry["Key"][len(under) :].rsplit("/", 1)[0]
-            if window.last and window.last < partition < _UNKNOWN:
-                break
-            yield entry
-        else:
-            continue
-        break
-    else:
-        return
-    for page in pages.paginate(Bucket=bucket, Prefix=under + _UNKNOWN):
-        yield from page.get("Contents", ())
+    days = [under]
+    if window.first or window.last:
+        first, last = window.first[: len(_DAY)], window.last[: len(_DAY)] or _UNKNOWN
+        listed = (
+            one["Prefix"]
+            for page in pages.paginate(Bucket=bucket, Prefix=under, Delimiter="/")
+            for one in page.get("CommonPrefixes", ())
+        )
+        named = ((day, day[len(under) : -1]) for day in listed)
+        days = [day for day, name in named if name == _UNKNOWN or first <= name <= last]
+    for day in days:
+        for page in pages.paginate(Bucket=bucket, Prefix=day):
+            for entry in page.get("Contents", ()):
+                partition = entry["Key"][len(under) :].rsplit("/", 1)[0]
+                if partition > _UNKNOWN or not window.last or partition <= window.last:
+                    yield entry
 
 
 def _bodies(client: S3Client, bucket: str, keys: Sequence[str], at_once: int) -> Iterator[bytes]:

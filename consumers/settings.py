@@ -126,6 +126,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "dead letter that says so; or repair: continue, verify the whole table and mend its indices."
         ),
     ] = "stop"
+    audit_items_per_hour: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Consumer: so many random items of each table, and as many random documents of its indices, "
+            "are compared an hour, by each worker that reads. 0: none.",
+        ),
+    ] = 0
+    audit_repair: Annotated[
+        Literal["on", "off"],
+        Meta(description="Whether an audit mends what it has seen twice to differ, at versions that are there."),
+    ] = "off"
     application: Annotated[
         str, Meta(description="Consumer: the KCL's application name, which is its lease table's name.")
     ] = "dynamodb-cdc"

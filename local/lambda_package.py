@@ -32,6 +32,7 @@ UNZIPPED_LIMIT = 40_000_000
 _HANDLERS = (
     "consumers.aws_lambda.entry_changes",
     "consumers.aws_lambda.entry_redrive",
+    "consumers.aws_lambda.entry_audit",
     "consumers.aws_lambda.changes",
     "cdc",
 )

@@ -7,9 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from cdc.deadline import Clock
 from cdc.duration import spoken
+
+if TYPE_CHECKING:
+    from cdc.verification.audit import AuditFigure
 
 __all__ = ["RETENTION_SECONDS", "Running", "ShardStatus"]
 
@@ -85,6 +89,8 @@ class Running:
     """The status of each shard that is read now, by stream's ARN and shard's id. Copy it before looping over it."""
     repairing: dict[str, float] = field(default_factory=dict)
     """The tables that are repaired after a gap, and since when."""
+    audits: dict[str, AuditFigure] = field(default_factory=dict)
+    """The figure of each table that is audited, as it was last. Copy it before looping over it."""
     stop_asked_at: float | None = None
     retention_seconds: float = RETENTION_SECONDS
     """How long the streams keep a record."""

@@ -111,6 +111,7 @@ class Backfill:
         if "loaded" not in steps:
             self.observe(StepBegan("load", plan))
             self._load(plan, units, source, stream, compiled)
+            self._same(plan)  # what happened since the last look
             self.jobs.did(plan, "loaded")
         ghosts = self._without_ghosts(plan, source, compiled)
         findings = self._verified(plan) if verify else None
@@ -144,6 +145,9 @@ class Backfill:
                 remedy=f"Enable a stream, then {again}",
             )
         return source
+
+    def _wanted(self) -> bool:
+        return not self.stop.is_set()
 
     # --- the load
 
@@ -231,9 +235,6 @@ class Backfill:
         from cdc.loads.ghosts import close_ghosts
         from cdc.loads.replay import replay_to_index
 
-        def wanted() -> bool:
-            return not self.stop.is_set()
-
         try:
             if plan.export is not None and self.deployment.archive is not None and not excluded_from_archive(compiled):
                 # an index that is younger than the export has not seen what was archived since
@@ -244,10 +245,12 @@ class Backfill:
                         plan.began_at,
                         index=index,
                         stream=plan.stream_of_table(),
-                        wanted=wanted,
+                        wanted=self._wanted,
                     )
             loaded, earlier = self.loaded(plan), self.jobs.given_up(plan)
-            removed = close_ghosts(self.deployment, compiled, source, plan, loaded, earlier=earlier, wanted=wanted)
+            removed = close_ghosts(
+                self.deployment, compiled, source, plan, loaded, earlier=earlier, wanted=self._wanted
+            )
         except ReplayStopped:
             raise LoadStopped from None
         self.jobs.did(plan, "ghosts_closed", msgspec.json.encode(_Ghosts(removed)))
@@ -257,7 +260,12 @@ class Backfill:
         """The findings of a verification in which ghosts are removed: the archive's newest changes may not have been
         written yet when it was read."""
         self.observe(StepBegan("verify", plan))
-        from cdc.verification.verify import verify
+        from cdc.verification.verify import VerificationProgress, verify
+
+        def observe(progress: VerificationProgress) -> None:
+            if not self._wanted():
+                raise LoadStopped
+            self.deployment.observe(progress)
 
         findings = verify(
             self.deployment,
@@ -269,6 +277,7 @@ class Backfill:
             repair=True,
             max_repairs=None,
             kinds=(DifferenceClass.GHOST,),
+            observe=observe,
         )
         self.jobs.did(plan, "verified", findings.to_json())
         return findings

@@ -10,13 +10,15 @@ from cdc.records.attributes import RawItem
 from cdc.records.change import Change, Operation, StreamView, Wire
 from cdc.records.sequence import SequenceNumber
 from cdc.records.stream import Stream
-from cdc.records.versions import version_at, version_before_stream
+from cdc.records.versions import minute_at, version_at, version_before_stream
 
-__all__ = ["CLOCK_MARGIN_MICROS", "change_of_item", "keys_of", "loaded_version"]
+__all__ = ["CLOCK_MARGIN_MICROS", "change_of_item", "keys_of", "loaded_version", "must_be_consistent"]
 
 CLOCK_MARGIN_MICROS = 5_000_000
 """The clock here may be so far ahead of DynamoDB's: a read is ranked this long before it began."""
 
+_YOUNG_STREAM_MINUTES = 5
+"""So long after its stream was switched on a table is read consistently: other reads lag, as a rule by a second."""
 _BEFORE_ALL = SequenceNumber("0", 0)
 
 
@@ -29,6 +31,12 @@ def loaded_version(stream: Stream, began_micros: int) -> int:
     if stream.minute is None:
         return version_at(began_micros - CLOCK_MARGIN_MICROS)
     return version_before_stream(stream.minute)
+
+
+def must_be_consistent(stream: Stream, now: float) -> bool:
+    """Must a table be read consistently? An older state must not be read where no record outranks it: of a change that
+    was made just before the stream was on there is none, and those of Kinesis rank by their time."""
+    return stream.minute is None or minute_at(now) - stream.minute < _YOUNG_STREAM_MINUTES
 
 
 def change_of_item(

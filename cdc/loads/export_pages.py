@@ -69,6 +69,11 @@ class ExportPages:
         """See `PageReader.beyond`."""
         return replace(cursor, lines=cursor.lines + len(page.items), done=len(page.items) < _ITEMS)
 
+    @property
+    def allowed_units(self) -> float | None:
+        """See `PageReader.allowed_units`: an export costs the table nothing."""
+        return None
+
     def has_aged(self, page: Page) -> bool:
         """See `PageReader.has_aged`: read again, an export shows the same."""
         return False

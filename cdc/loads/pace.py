@@ -16,15 +16,19 @@ _LEAST_UNITS = 1.0
 _UNUSED_SECONDS = 2.0
 _PAGE_UNITS = 128.0
 """A page of 1 MB, read eventually consistent (Amazon DynamoDB Developer Guide, "Scanning tables")."""
+_LONGEST_SLEEP = 1.0
+_SLEEP_WHILE_OTHERS_READ = 0.05
+"""Their answers give back what they had reserved: the next read may begin sooner than it seems."""
 
 
 class Pace:
-    """A token bucket that is paid before the read, by what the last one has cost; the rest, when the answer tells it.
+    """A token bucket: a read begins when the mean of all before it is there, and pays its true cost when that is known.
 
-    Since the beginning never more has been read than the limit allows, but for what a page costs more than the one
-    before it; what was left unused adds up to a page, or two seconds, no more. Without a limit nothing waits until the
-    table throttles. Then the rate is half of what was reached, and grows again (additive increase, multiplicative
-    decrease). Shared by the threads of a load.
+    What was read since the beginning is never more than the limit allows and a page beside it, however many threads
+    share the pace: while a read is on its way, as much as a page can cost is reserved for it. Neither is it less by
+    more than a page, unless nobody reads: what was left unused adds up to two seconds, or two pages. Without a limit
+    nothing waits until the table throttles. Then the rate is half of what was reached, and grows again (additive
+    increase, multiplicative decrease).
     """
 
     def __init__(
@@ -46,9 +50,10 @@ class Pace:
         self._free_at = self._began = clock()
         self._grown_at = self._began
         self._used = 0.0
-        self._last: float | None = None
+        self._reads = 0
         self._largest = 0.0
-        self._paid = local()
+        self._reserved = 0.0
+        self._mine = local()
 
     @property
     def limit(self) -> float | None:
@@ -56,25 +61,28 @@ class Pace:
         return self._rate
 
     def wait(self, wanted: Callable[[], bool] = lambda: True) -> None:
-        """Return when the next read of this thread is paid for, or nobody wants it any more."""
+        """Return when this thread may read once, or nobody wants it any more. A read that failed may be repeated."""
+        with self._lock:
+            self._forget_unused()
         while wanted():
             with self._lock:
-                left = self._pay()
+                left = self._left()
+                longest = _SLEEP_WHILE_OTHERS_READ if self._reserved else _LONGEST_SLEEP
             if left <= 0:
                 return
-            self._sleep(min(left, 1.0))
+            self._sleep(min(left, longest))
 
     def spent(self, units: float) -> None:
-        """Pay what a read of this thread has cost, less what was paid before it."""
+        """Pay what the read of this thread has cost."""
         with self._lock:
-            now = self._clock()
             self._used += units
-            self._last = units
+            self._reads += 1
             self._largest = max(self._largest, units)
-            self._grow(now)
-            paid, self._paid.units = self._paid.__dict__.get("units", 0.0), 0.0
+            self._grow(self._clock())
+            self._reserved -= self._of_this_thread
+            self._mine.units = 0.0
             if self._rate is not None:
-                self._free_at += (units - paid) / self._rate
+                self._free_at += units / self._rate
 
     def throttled(self) -> None:
         """The table refused a read: go on with half the rate."""
@@ -84,22 +92,30 @@ class Pace:
             self._rate = max(_LEAST_UNITS, reached / 2)
             self._grown_at = now
 
-    def _pay(self) -> float:
-        """Pay for the next read; where it is too early, the seconds until it can be paid. What a read that failed was
-        to cost is still paid."""
-        if self._rate is None or self._paid.__dict__.get("units"):
+    def _left(self) -> float:
+        """The seconds until this thread may read; where there are none, a page is reserved for it."""
+        if self._rate is None or self._of_this_thread:
             return 0.0
-        now, units = self._clock(), self._expected()
-        unused = max(_UNUSED_SECONDS, units / self._rate, self._largest / self._rate)
-        free_at = max(self._free_at, now - unused) + units / self._rate
-        if free_at > now:
-            return free_at - now
-        self._free_at, self._paid.units = free_at, units
-        return 0.0
+        left = self._free_at + (self._reserved + self._expected()) / self._rate - self._clock()
+        if left <= 0:
+            self._mine.units = max(_PAGE_UNITS, self._largest)
+            self._reserved += self._mine.units
+        return left
+
+    @property
+    def _of_this_thread(self) -> float:
+        """The units that are reserved for this thread's read."""
+        units: float = getattr(self._mine, "units", 0.0)
+        return units
 
     def _expected(self) -> float:
-        """The first page's cost is not known: it is paid with a second's units at most, and the rest after it."""
-        return min(_PAGE_UNITS, self._rate or _PAGE_UNITS) if self._last is None else self._last
+        """The mean of all reads; of the first, whose cost nobody knows, a second's units at most."""
+        return self._used / self._reads if self._reads else min(_PAGE_UNITS, self._rate or _PAGE_UNITS)
+
+    def _forget_unused(self) -> None:
+        if self._rate is not None:
+            most = max(_UNUSED_SECONDS * self._rate, 2 * self._largest) + self._reserved
+            self._free_at = max(self._free_at, self._clock() - most / self._rate)
 
     def _grow(self, now: float) -> None:
         if self._rate is None or self._rate == self._max:

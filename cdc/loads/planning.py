@@ -11,7 +11,7 @@ from hashlib import sha256
 import msgspec
 
 from cdc.errors import ConfigError
-from cdc.loads.changes import CLOCK_MARGIN_MICROS
+from cdc.loads.changes import CLOCK_MARGIN_MICROS, must_be_consistent
 from cdc.loads.deployment import Deployment, ExportClients
 from cdc.loads.export import check_export, read_export
 from cdc.loads.export_request import request_export
@@ -57,7 +57,8 @@ class Planner:
             ConfigError: the table has no stream, can't be read, or no mapping names an index for it.
         """
         source = self.deployment.pages.describe(table)
-        read_units = read_units_of_scan(source.size_bytes)
+        consistent = must_be_consistent(stream_of(source, self.options), self.deployment.now())
+        read_units = read_units_of_scan(source.size_bytes, consistent=consistent)
         segments = segments_of(source, self.options.workers)
         return self._planned(source, self._now(), segments, read_units=read_units), units_of(segments)
 
@@ -123,13 +124,14 @@ class Planner:
             ConfigError: no document of it is for any of these.
         """
         compiled = self.deployment.prepare(stream, source.keys, source.view if stream.minute is not None else None)
+        known = ", ".join(compiled.bodies)
         if indices is not None:
             compiled = replace(compiled, owners=tuple(owner for owner in compiled.owners if owner.index in indices))
         if not compiled.bodies:
             named = f"the index {', '.join(indices)}" if indices else "an index"
             raise ConfigError(
-                f"{compiled.mapping.source} names no document of {source.name} for {named}: nothing would be loaded",
-                remedy="Add `documents` to the mapping.",
+                f"no document of {source.name} is for {named} ({compiled.mapping.source}): nothing would be loaded",
+                remedy=f"Its indices are: {known}." if known else "Add `documents` to the mapping.",
             )
         return compiled
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from cdc.causes import CauseKind
 from cdc.deadline import Deadline
 from cdc.errors import ConfigError, SinkUnavailable
-from cdc.loads.changes import change_of_item, keys_of, loaded_version
+from cdc.loads.changes import change_of_item, keys_of, loaded_version, must_be_consistent
 from cdc.loads.deployment import Deployment
 from cdc.loads.pace import Pace
 from cdc.loads.plan import Cursor, Unit
@@ -21,15 +21,12 @@ from cdc.loads.table import Page
 from cdc.outcome import Deferred, Outcome
 from cdc.records.change import Change
 from cdc.records.stream import Stream
-from cdc.records.versions import minute_at
 from cdc.sinks import Sink
 
 __all__ = ["HELD_SECONDS", "LoadStopped", "PageDone", "PageReader", "ScanPages", "UnitLoader"]
 
 HELD_SECONDS = 120.0
 """A page that could not be written for this long is read again: OpenSearch may have forgotten deletes meanwhile."""
-_YOUNG_STREAM_MINUTES = 5
-"""So long after its stream was switched on a table is read consistently: other reads lag, as a rule by a second."""
 _TRIES_OF_A_REFUSED_PAGE = 3
 _READ_WAIT_SECONDS = 20.0
 _OF_THE_INDEX = frozenset(
@@ -50,6 +47,12 @@ class PageDone:
     items: int
     read_units: float
     outcomes: Counter[str] = field(default_factory=Counter)
+    read_seconds: float = 0.0
+    """How long the page was waited for, pacing included."""
+    write_seconds: float = 0.0
+    """How long its documents took."""
+    allowed_units: float | None = None
+    """Read units a second that are allowed now; None: no limit."""
 
 
 class PageReader(Protocol):
@@ -66,6 +69,11 @@ class PageReader(Protocol):
 
     def beyond(self, cursor: Cursor, page: Page) -> Cursor:
         """The cursor behind a page; `done` if it was the last."""
+        ...
+
+    @property
+    def allowed_units(self) -> float | None:
+        """Read units a second that are allowed now; None: no limit."""
         ...
 
     def has_aged(self, page: Page) -> bool:
@@ -92,7 +100,11 @@ class ScanPages:
                 raise LoadStopped
             try:
                 page = self.deployment.pages.page(
-                    self.table, unit.segment, unit.segments, cursor.after, consistent=self._must_be_consistent()
+                    self.table,
+                    unit.segment,
+                    unit.segments,
+                    cursor.after,
+                    consistent=must_be_consistent(self.stream, self.deployment.now()),
                 )
             except SinkUnavailable as error:
                 if error.cause.kind is CauseKind.OVERLOADED:
@@ -111,15 +123,14 @@ class ScanPages:
         """See `PageReader.beyond`."""
         return replace(cursor, after=page.after, done=page.after is None)
 
+    @property
+    def allowed_units(self) -> float | None:
+        """See `PageReader.allowed_units`."""
+        return self.pace.limit
+
     def has_aged(self, page: Page) -> bool:
         """See `PageReader.has_aged`: OpenSearch may forget deletes while a page is held back."""
         return self.deployment.now() - page.began_micros / 1_000_000 > HELD_SECONDS
-
-    def _must_be_consistent(self) -> bool:
-        """An older state must not be read where no record outranks it: of a change that was made just before the
-        stream was on there is none, and those of Kinesis rank by their time."""
-        made = self.stream.minute
-        return made is None or minute_at(self.deployment.now()) - made < _YOUNG_STREAM_MINUTES
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,8 @@ class UnitLoader:
             SinkMisconfigured: the index can't be written to.
         """
         while not cursor.done:
-            page, outcomes = self._written(unit, cursor)
+            began = self.deployment.clock()
+            page, outcomes, read_at = self._written(unit, cursor)
             counts = Counter(type(outcome).__name__.lower() for outcome in outcomes)
             self.sink.flush(self._deadline())
             cursor = self.pages.beyond(cursor, page)
@@ -158,22 +170,33 @@ class UnitLoader:
                 last_read=page.began_micros,
             )
             self.save(cursor)
-            yield PageDone(unit.name, len(page.items), page.read_units, counts)
+            done = self.deployment.clock()
+            yield PageDone(
+                unit.name,
+                len(page.items),
+                page.read_units,
+                counts,
+                read_at - began,
+                done - read_at,
+                self.pages.allowed_units,
+            )
 
     def _deadline(self) -> Deadline:
         return Deadline.after(self.held_seconds, clock=self.deployment.clock, wanted=self.wanted)
 
-    def _written(self, unit: Unit, cursor: Cursor) -> tuple[Page, Sequence[Outcome]]:
-        """A page and what became of its items. One that is held for too long is read again before it is written."""
+    def _written(self, unit: Unit, cursor: Cursor) -> tuple[Page, Sequence[Outcome], float]:
+        """A page, what became of its items, and when it was there. One that is held for too long is read again
+        before it is written."""
         refused = 0
         while True:
             page = self.pages.page(unit, cursor)
             if self.pages.has_aged(page):
                 continue
+            read_at = self.deployment.clock()
             outcomes = self._until_settled(self._changes(page))
             deferred = [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
             if not deferred:
-                return page, outcomes
+                return page, outcomes, read_at
             if not self.wanted():
                 raise LoadStopped
             cause = next((one.cause for one in deferred if one.tried), deferred[0].cause)

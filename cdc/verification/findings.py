@@ -75,6 +75,8 @@ class Findings(msgspec.Struct, frozen=True):
     """Documents that are right, with fields set aside since OpenSearch could not take them."""
     unsettled: int = 0
     """Documents that changed at each look: no difference, but not seen equal either."""
+    untold: int = 0
+    """Documents left out since neither id nor fields tell their items, and the table was not to be read for them."""
     sampled: bool = False
     examples: tuple[Difference, ...] = ()
     """Some of each class."""

@@ -77,6 +77,7 @@ def verify(
     dry_run: bool = False,
     max_repairs: int | None = 1000,
     kinds: Collection[DifferenceClass] = tuple(DifferenceClass),
+    scan_again: bool = True,
     folder: str | None = None,
     observe: Callable[[VerificationProgress], None] | None = None,
 ) -> Findings:
@@ -96,6 +97,8 @@ def verify(
         dry_run: write nothing; `left` counts all differences, and examples that can't be mended say why.
         max_repairs: with more differences nothing is mended; None: however many there are.
         kinds: only these classes of differences are mended.
+        scan_again: read the whole table once more where neither id nor fields tell which item a document is of; else
+            such documents are left out, and counted in `untold`.
         folder: where the spool is kept; by default the system's folder for temporary files.
         observe: is told how far it is; by default the deployment's own.
 
@@ -129,6 +132,7 @@ def verify(
         observe=observe or deployment.observe,
         most=0 if not repair else sys.maxsize if max_repairs is None else max_repairs,
         kinds=frozenset(kinds) - {DifferenceClass.KEPT},
+        scan_again=scan_again,
     )
     if sample is None:
         run.everything(segments or max(1, workers) * (_SEGMENTS_A_WORKER if workers > 1 else 1), workers, folder)
@@ -165,12 +169,14 @@ class _Run:
     observe: Callable[[VerificationProgress], None]
     most: int
     kinds: frozenset[DifferenceClass]
+    scan_again: bool = True
     items: int = 0
     documents: int = 0
     equal: int = 0
     set_aside: int = 0
     unsettled: int = 0
     looked_at: int = 0
+    untold: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[Difference] = field(default_factory=list)
     faults: list[Seen] = field(default_factory=list)
@@ -200,8 +206,7 @@ class _Run:
             self.documents = spool.theirs
             self.equal += spool.equal
             self.set_aside += spool.noted
-        for rest in _parts(self.candidates.rest()):
-            self._look(rest)
+        self._look_at_the_rest()
 
     def sample(self, size: int, chance: random.Random) -> None:
         """Look at random items and random documents."""
@@ -212,6 +217,12 @@ class _Run:
             drawn = patiently(self.deployment, partial(self._drawn, index, size, seed))
             self.documents += len(drawn)
             self._look(self.candidates.of_documents(index, drawn))
+        self._look_at_the_rest()
+
+    def _look_at_the_rest(self) -> None:
+        if not self.scan_again:
+            self.untold = len(self.candidates.unresolved)
+            return
         for rest in _parts(self.candidates.rest()):
             self._look(rest)
 
@@ -230,7 +241,9 @@ class _Run:
 
     def _sampled_items(self, size: int, chance: random.Random) -> Iterator[Candidate]:
         """The documents that random items should have, from the beginnings of random parts of the table."""
-        segments = max(1, min(_MOST_SEGMENTS, self.source.item_count // _ITEMS_OF_A_SEGMENT))
+        # of another size each time: else what lies behind the beginnings is never drawn, however often one looks
+        size_of_part = chance.randint(_ITEMS_OF_A_SEGMENT // 2, _ITEMS_OF_A_SEGMENT)
+        segments = max(1, min(_MOST_SEGMENTS, self._about_so_many_items() // size_of_part))
         parts = list(range(segments)) if segments <= size else chance.sample(range(segments), size)
         chance.shuffle(parts)
         most = max(_ITEMS_OF_A_SEGMENT, -(-size // segments))
@@ -239,6 +252,15 @@ class _Run:
                 self.items += 1
                 self.keys.learn(item)
                 yield from self.candidates.of_item(item)
+
+    def _about_so_many_items(self) -> int:
+        """DynamoDB's own count; of a table that is too young to have one, its documents."""
+        counts = [
+            patiently(self.deployment, partial(self.deployment.documents.count, index))
+            for index in self.expectations.indices
+            if not self.source.item_count
+        ]
+        return max(counts, default=self.source.item_count)
 
     def _beginning(self, part: int, segments: int, size: int) -> Iterator[RawItem]:
         """The leading items of a part of the table, `size` at most."""
@@ -294,6 +316,7 @@ class _Run:
             counts=dict(self.counts),
             set_aside=self.set_aside,
             unsettled=self.unsettled,
+            untold=self.untold,
             sampled=sampled,
             examples=tuple(self.examples),
             price=Price(self.units.spent, dollars_of_read_units(self.units.spent)),

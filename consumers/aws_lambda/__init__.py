@@ -1,7 +1,7 @@
 """AWS Lambda: the functions' handlers, what they tell, and Lambda's own failure records.
 
-Public: the names below, and `entry_changes.handler` and `entry_redrive.handler`, which a deployment names. Nothing is
-imported before it is asked for, since every cold start passes here.
+Public: the names below, and `entry_changes.handler`, `entry_redrive.handler` and `entry_audit.handler`, which a
+deployment names. Nothing is imported before it is asked for, since every cold start passes here.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 import orjson
 
@@ -32,7 +32,10 @@ from cdc.observer import (
     Wrote,
 )
 
-__all__ = ["REDRIVE_METRICS", "SINK_METRICS", "TABLE_METRICS", "EmbeddedMetrics"]
+if TYPE_CHECKING:
+    from cdc.verification.audit import AuditFigure
+
+__all__ = ["AUDIT_METRICS", "REDRIVE_METRICS", "SINK_METRICS", "TABLE_METRICS", "EmbeddedMetrics"]
 
 _COUNT, _BYTES, _MILLISECONDS = "Count", "Bytes", "Milliseconds"
 _MOST_VALUES = 100  # of one metric in a line, as the specification has it
@@ -70,6 +73,29 @@ SINK_METRICS: Mapping[str, str] = {
 REDRIVE_METRICS: Mapping[str, str] = {"Redriven": _COUNT, "Kept": _COUNT}
 """Metrics of the redrive's messages; they have no dimension."""
 
+AUDIT_METRICS: Mapping[str, str] = {
+    "AuditChecked": _COUNT,
+    "AuditMissing": _COUNT,
+    "AuditGhosts": _COUNT,
+    "AuditStale": _COUNT,
+    "AuditForeign": _COUNT,
+    "AuditShape": _COUNT,
+    "AuditKept": _COUNT,
+    "AuditRepaired": _COUNT,
+    "AuditDrift": _COUNT,
+    "AuditDriftUpper": _COUNT,
+    "AuditReadUnits": _COUNT,
+}
+"""Metrics of an audit with the dimension `Table`, each with its unit."""
+
+_CLASSES = {
+    "missing": "AuditMissing",
+    "ghost": "AuditGhosts",
+    "stale": "AuditStale",
+    "foreign": "AuditForeign",
+    "shape": "AuditShape",
+    "kept": "AuditKept",
+}
 _OPERATIONS = {"INSERT": "Inserts", "MODIFY": "Modifies", "REMOVE": "Removes"}
 _OUTCOMES = {"applied": "Applied", "superseded": "Superseded", "skipped": "Skipped", "rejected": "Rejected"}
 
@@ -85,6 +111,7 @@ class _Told:
     aside: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """Fields that were set aside, by index and name."""
     redrive: Counter[str] | None = None
+    audits: list[AuditFigure] = field(default_factory=list)
 
 
 def _print(text: str) -> None:
@@ -125,8 +152,12 @@ class EmbeddedMetrics:
                 yield self._line({"Table": table, "Sink": sink}, SINK_METRICS, told.sinks[sink], sink)
         if told.redrive is not None:
             yield self._line({}, REDRIVE_METRICS, told.redrive, "")
+        for figure in told.audits:
+            yield self._line({"Table": figure.table}, AUDIT_METRICS, _of_audit(figure), "")
 
-    def _line(self, about: Mapping[str, str], metrics: Mapping[str, str], counts: Counter[str], sink: str) -> str:
+    def _line(
+        self, about: Mapping[str, str], metrics: Mapping[str, str], counts: Mapping[str, float], sink: str
+    ) -> str:
         values: dict[str, Any] = {}
         for name, unit in metrics.items():
             if unit == _MILLISECONDS:
@@ -147,6 +178,10 @@ class EmbeddedMetrics:
     def messages(self, redriven: int, kept: int) -> None:
         """Count the messages of a redrive: those that were redriven, and those that the queue keeps."""
         self._told.redrive = Counter(Redriven=redriven, Kept=kept)
+
+    def audited(self, figure: AuditFigure) -> None:
+        """Tell what an audit of this invocation has found."""
+        self._told.audits.append(figure)
 
     def __call__(self, event: Event) -> None:  # noqa: PLR0912  (a table of cases)
         """Count an event of the invocation that runs."""
@@ -185,3 +220,14 @@ class EmbeddedMetrics:
 
     def _time(self, sink: str, metric: str, seconds: float) -> None:
         self._told.times[sink, metric].append(round(seconds * 1000, 3))
+
+
+def _of_audit(figure: AuditFigure) -> Mapping[str, float]:
+    return {
+        "AuditChecked": figure.checked,
+        **{name: figure.counts.get(kind, 0) for kind, name in _CLASSES.items()},
+        "AuditRepaired": sum(figure.repaired.values()),
+        "AuditDrift": figure.drift.ppm,
+        "AuditDriftUpper": figure.drift.upper_ppm,
+        "AuditReadUnits": figure.read_units,
+    }

@@ -1,4 +1,4 @@
-"""Lazy imports, for the Lambda's cold start alone: the two entry modules call them, in Lambda, and nobody else."""
+"""Lazy imports, for the Lambda's cold start alone: the entry modules call them, in Lambda, and nobody else."""
 
 from __future__ import annotations
 

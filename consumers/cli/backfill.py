@@ -134,7 +134,7 @@ def _opened(
 
     settings = load_settings(os.environ)
     runtime = open_runtime(settings)
-    screen = Screen(as_json=as_json)
+    screen = Screen(as_json=as_json, max_read_units=max_read_units)
     options = LoadOptions(
         workers=workers,
         max_read_units=max_read_units,

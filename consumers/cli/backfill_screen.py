@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["Screen", "print_status"]
 
 _LINE_SECONDS = 5.0
+_NEAR = 0.85
+"""A rate this near to what is allowed is bound by it."""
 _STEPS = {"load": "loading", "ghosts": "removing ghosts", "verify": "verifying"}
 
 
 class Screen:
     """Shows a load as it goes on. Progress goes to standard error, results to standard output."""
 
-    def __init__(self, *, as_json: bool, console: Console | None = None) -> None:
+    def __init__(self, *, as_json: bool, max_read_units: float | None = None, console: Console | None = None) -> None:
+        self._max_units = max_read_units
+        self._read_seconds = self._write_seconds = 0.0
+        self._allowed: float | None = None
         self._as_json = as_json
         self._console = console or Console(stderr=True)
         self._bars = Progress(
@@ -79,6 +84,9 @@ class Screen:
                 self._items += fact.items
                 self._units += fact.read_units
                 self._outcomes.update(fact.outcomes)
+                self._read_seconds += fact.read_seconds
+                self._write_seconds += fact.write_seconds
+                self._allowed = fact.allowed_units
                 self._show()
 
     def _step(self, name: str, total: int | None) -> None:
@@ -100,10 +108,11 @@ class Screen:
             "read_units_per_second": round(self._units / seconds, 1),
             "dollars": round(dollars_of_read_units(self._units), 4),
             "outcomes": dict(self._outcomes),
+            "limited_by": self._limited_by(self._units / seconds),
         }
         text = (
             f"{self._items:,} items, {facts['items_per_second']:,.0f}/s, "
-            f"{facts['read_units_per_second']:,.0f} units/s, ${facts['dollars']:,.4f}"
+            f"{facts['read_units_per_second']:,.0f} units/s, ${facts['dollars']:,.4f}; limited by {facts['limited_by']}"
         )
         if self._task is not None:
             self._bars.update(self._task, completed=self._items, facts=text)
@@ -113,6 +122,12 @@ class Screen:
                 self._line({"progress": facts})
             elif not self._console.is_terminal:
                 print(f"  {text}", file=sys.stderr, flush=True)
+
+    def _limited_by(self, units_per_second: float) -> str:
+        """The part that most of the time is waited for."""
+        if self._allowed is not None and units_per_second >= _NEAR * self._allowed:
+            return "--max-read-units" if self._allowed == self._max_units else "the table's throttling"
+        return "OpenSearch" if self._write_seconds > self._read_seconds else "reading"
 
     def stopped(self, table: str) -> None:
         """Say how to go on."""

@@ -15,6 +15,7 @@ from cdc._version import __version__
 from cdc.errors import CdcError
 from consumers.cli.archive import archive_app
 from consumers.cli.aside import show_aside
+from consumers.cli.audit import audit_table
 from consumers.cli.backfill import backfill_app
 from consumers.cli.dead_letters import dead_letters_app
 from consumers.cli.leases import leases_app
@@ -121,6 +122,7 @@ def run(
 
 
 app.command("verify", epilog="Example: cdc verify --table shop --html report.html")(verify_table)
+app.command("audit", epilog="Example: cdc audit --table shop --items 1000 --repair")(audit_table)
 app.command("settings", epilog="Example: cdc settings --json")(print_settings)
 
 if __name__ == "__main__":

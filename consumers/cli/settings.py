@@ -30,6 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Consumer": (
         "TABLES",
         "ON_GAP",
+        "AUDIT_",
         "APPLICATION",
         "WORKER_ID",
         "INITIAL_POSITION",

@@ -54,10 +54,11 @@ class Health:
         degraded = [self._degraded(shard) for shard in shards if self._is_degraded(shard)]
         degraded += [self._repairing(table, since) for table, since in list(self.running.repairing.items())]
         state = self._state(bool(shards) or unclaimed == 0, bool(unreachable), bool(degraded))
-        return Report(
-            state == "ready",
-            {"state": state, "shards": len(shards), "degraded": degraded, "unreachable": dict(unreachable)},
-        )
+        body = {"state": state, "shards": len(shards), "degraded": degraded, "unreachable": dict(unreachable)}
+        audits = list(self.running.audits.values())
+        if audits:  # drift makes nobody wait: it is told, and decides nothing
+            body["audit"] = [figure.facts() for figure in audits]
+        return Report(state == "ready", body)
 
     def _state(self, has_work: bool, unreachable: bool, degraded: bool) -> str:
         if not self.alive().ok:

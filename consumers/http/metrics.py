@@ -22,6 +22,7 @@ from cdc.observer import (
     WriteTimed,
     Wrote,
 )
+from cdc.verification.findings import DifferenceClass
 from consumers.kcl.java.jvm import HeapUse
 
 try:
@@ -33,7 +34,7 @@ try:
         disable_created_metrics,
         generate_latest,
     )
-    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
     from prometheus_client.registry import Collector
 except ImportError as error:
     raise ConfigError(f"{error.name} is not installed", remedy="In a checkout: pip install '.[service]'") from error
@@ -56,6 +57,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(_Shards(running, heap))
+        self.registry.register(_Audits(running))
         self._records = self._counter("cdc_records", "Records that are settled.", "table")
         self._changes = self._counter("cdc_changes", "Changes that are settled.", "table", "operation")
         self._outcomes = self._counter("cdc_outcomes", "What became of changes in each sink.", "sink", "outcome")
@@ -162,6 +164,36 @@ class _Shards(Collector):
         if heap is not None:
             yield GaugeMetricFamily("cdc_jvm_heap_used_bytes", "The JVM's heap in use.", value=heap.used_bytes)
             yield GaugeMetricFamily("cdc_jvm_heap_max_bytes", "What the JVM's heap may grow to.", value=heap.max_bytes)
+
+
+class _Audits(Collector):
+    """The figures of the audits, as they are when they are asked for."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def collect(self) -> Iterator[Metric]:
+        """The registry asks for these."""
+        table = ["table"]
+        checked = CounterMetricFamily("cdc_audit_checked", "Documents that were compared.", labels=table)
+        differences = CounterMetricFamily(
+            "cdc_audit_differences", "Differences that were confirmed.", labels=["table", "class"]
+        )
+        repaired = CounterMetricFamily("cdc_audit_repaired", "Differences that were mended.", labels=table)
+        units = CounterMetricFamily("cdc_audit_read_units", "Read units that the audit took.", labels=table)
+        drift = GaugeMetricFamily("cdc_audit_drift_ppm", "Documents that differ, per million.", labels=table)
+        upper = GaugeMetricFamily(
+            "cdc_audit_drift_upper_ppm", "No more than these differ, with 95 % confidence.", labels=table
+        )
+        for name, figure in sorted(self._running.audits.copy().items()):
+            checked.add_metric([name], figure.checked)
+            for kind in DifferenceClass:
+                differences.add_metric([name, kind.value], figure.counts.get(kind.value, 0))
+            repaired.add_metric([name], sum(figure.repaired.values()))
+            units.add_metric([name], figure.read_units)
+            drift.add_metric([name], figure.drift.ppm)
+            upper.add_metric([name], figure.drift.upper_ppm)
+        yield from (checked, differences, repaired, units, drift, upper)
 
 
 def _by_shard(

@@ -111,6 +111,7 @@ def serve(settings: Settings, following: Following, status: StatusFile, own: Cal
         check_once(probes_of(runtime.clients, settings))
         source.prepare(runtime)
         progress.start()
+        _audit(runtime, running, source)
         run(
             kcl_settings(settings, region),
             ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
@@ -142,6 +143,26 @@ def _gaps(runtime: Runtime, running: Running, source: Source) -> Gaps:
     )
     repairs.start()
     return Gaps(running, runtime.clients.dead_letters, then=repairs.found)
+
+
+def _audit(runtime: Runtime, running: Running, source: Source) -> None:
+    """Audit the tables that have indices, if the settings ask for it."""
+    settings = runtime.settings
+    if not settings.audit_items_per_hour:
+        return
+    tables = [table for tables in source.tables_by_name(runtime).values() for table in tables]
+    indexed = [table for table in tables if (mapping := runtime.mappings.find(table)) and mapping.documents]
+    if not indexed:
+        log.warning("CDC_AUDIT_ITEMS_PER_HOUR is set, and no mapping names an index for %s", ", ".join(tables))
+        return
+    from cdc.verification.audit import Audit
+    from consumers.kcl.audits import Audits
+    from consumers.loading import deployment_of
+
+    deployment = deployment_of(runtime)
+    repair = settings.audit_repair == "on"
+    audits = [Audit(deployment, table, source.stream_of(table), repair=repair) for table in indexed]
+    Audits(running, audits, settings.audit_items_per_hour).start()
 
 
 def _region() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from local.servers import Servers
+from tests.chaos.backfills import WAYS, play_backfill
 from tests.chaos.consumer import Deployment
 from tests.chaos.faults import CONSUMER_KILLED, FAULTS, HUNDRED_WRITES, Fault, ask
 from tests.chaos.judge import expected_of, judge
@@ -39,6 +40,15 @@ def test_nothing_is_lost_stale_or_twice(chaos: World, fault: Fault) -> None:
     print(f"seed {SEED}: {fault.name}")
     result = play(deployment, fault, SEED)
     assert result.changes > 500
+
+
+@pytest.mark.timeout(600)
+def test_a_full_table_is_loaded_whole_while_everything_goes_wrong(chaos: World) -> None:
+    way = WAYS[SEED % len(WAYS)]
+    print(f"seed {SEED}: {way}")
+    played = play_backfill(chaos, 1500, way, SEED, batches_per_second=5)
+    assert played.documents > 300
+    assert played.loaded > 300
 
 
 def test_the_verdict_names_what_is_missing_stale_extra_lost_and_dead(chaos: World) -> None:

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 
 from cdc.dead_letters.s3 import S3DeadLetters
+from cdc.records.stream import Stream
+from cdc.records.versions import version_before_stream
 from local.aws import endpoint_of
 from tests.integration.standin import standing_in
+from tests.integration.test_service import address, ready
 from tests.integration.test_whole_way import await_equal, deployment, in_index, in_table, write
 
-__all__ = ["deployment"]
+__all__ = ["address", "deployment"]
 
 
 @pytest.fixture
@@ -83,6 +86,37 @@ def test_trimmed_records_stop_the_process_which_says_since_when_and_go_on_only_w
     (letter,) = letters(aws, bucket)
     assert (letter.sink, letter.table, letter.stream) == ("stream", table[0], table[1])
     assert letter.sequence.isdecimal()
+
+
+def test_a_gap_is_repaired_while_the_consumer_goes_on(
+    deployment: dict[str, str],
+    consumer: Callable[..., Any],
+    address: str,
+    aws: Any,
+    table: tuple[str, str],
+    bucket: str,
+    opensearch: Any,
+    index: str,
+) -> None:
+    """A document whose item's removal was trimmed is gone again; until then the consumer says that it is degraded."""
+    dynamodb = aws("dynamodb")
+    read_and_stopped(consumer, dynamodb, table[0], opensearch, index, range(10))
+    version = version_before_stream(Stream.dynamodb(table[1]).minute or 0)
+    left = {"version": version, "version_type": "external_gte"}
+    opensearch.index(index=index, id="removed|x", body={"pk": "removed", "sk": "x", "n": 1}, params=left)
+    write(dynamodb, table[0], range(20, 30))
+    deployment["CDC_ON_GAP"] = "repair"
+    with standing_in(str(endpoint_of(deployment, "dynamodbstreams")), trimmed) as url:
+        deployment["AWS_ENDPOINT_URL_DYNAMODB_STREAMS"] = url
+        process = consumer("--table", table[0])
+        await_equal(lambda: "repairing" in str(ready(address)), 60)
+        assert ready(address)[1]["state"] == "degraded"
+        assert len(letters(aws, bucket)) == 1
+        await_equal(lambda: ready(address)[1]["state"] == "ready", 60)
+    assert in_index(opensearch, index) == in_table(dynamodb, table[0])
+    assert letters(aws, bucket) == []
+    process.terminate()
+    assert process.wait(60) == 0
 
 
 def letters(aws: Any, bucket: str) -> list[Any]:

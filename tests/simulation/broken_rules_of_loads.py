@@ -74,7 +74,7 @@ def a_page_is_kept_for_hours_and_written(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_table_is_read_as_it_stood_before(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ScanPages, "_must_be_consistent", lambda _self: False)
+    patch.setattr(unit, "must_be_consistent", lambda _stream, _now: False)
 
 
 def a_unit_is_done_before_its_last_page_is_durable(patch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,13 @@ from cdc.observer import (
     WriteTimed,
     Wrote,
 )
-from consumers.aws_lambda.embedded_metrics import REDRIVE_METRICS, SINK_METRICS, TABLE_METRICS, EmbeddedMetrics
+from consumers.aws_lambda.embedded_metrics import (
+    AUDIT_METRICS,
+    REDRIVE_METRICS,
+    SINK_METRICS,
+    TABLE_METRICS,
+    EmbeddedMetrics,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -183,5 +189,6 @@ def test_the_documentation_names_every_metric_with_its_dimensions_and_unit_and_n
         *((name, "Table", unit) for name, unit in TABLE_METRICS.items()),
         *((name, "Table, Sink", unit) for name, unit in SINK_METRICS.items()),
         *((name, "", unit) for name, unit in REDRIVE_METRICS.items()),
+        *((name, "Table", unit) for name, unit in AUDIT_METRICS.items()),
     }
     assert set(rows) == in_code

@@ -83,7 +83,8 @@ def test_a_build_for_another_architecture_has_its_libraries(tmp_path: Path) -> N
 
 def test_handlers_are_imported_with_only_the_runtimes_packages_beside_them(task: Path) -> None:
     python = install_emulator(lambda *_: None).python
-    code = "import consumers.aws_lambda.entry_changes, consumers.aws_lambda.entry_redrive, boto3, cdc, yaml\n"
+    entries = ", ".join(f"consumers.aws_lambda.entry_{name}" for name in ("changes", "redrive", "audit"))
+    code = f"import {entries}, boto3, cdc, yaml\n"
     code += "import consumers.aws_lambda as a; a.redrive_handler_for; print(cdc.__file__, yaml.__file__)"
     done = run(python, task, code)
     assert done.returncode == 0, done.stderr

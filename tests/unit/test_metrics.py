@@ -36,6 +36,7 @@ from cdc.testing import (
     change,
     stream_record,
 )
+from cdc.verification.audit import AuditFigure
 from consumers.http.metrics import Metrics
 from consumers.kcl.java.jvm import HeapUse
 from consumers.kcl.status_file import tell
@@ -327,6 +328,7 @@ def test_the_documentation_names_every_metric_with_its_labels_and_no_other() -> 
     world.metrics(VersionsTied("orders"))
     world.metrics(SetAside("orders", "data"))
     world.metrics(LeftForLater("functions", 1))
+    world.running.audits["shop"] = AuditFigure("shop", world.clock.utc())
     in_code: dict[str, tuple[str, ...]] = {}
     for family in world.metrics.registry.collect():
         if family.name.startswith("cdc_"):

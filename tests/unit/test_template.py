@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from consumers.aws_lambda.audit import AuditRequest
 from consumers.aws_lambda.embedded_metrics import SINK_METRICS, TABLE_METRICS
 from consumers.aws_lambda.event_filters import MAX_FILTERS, MAX_PATTERN_LETTERS
 from consumers.settings import PREFIX, Settings, describe, load_settings
 from local.lambda_binaries import Target
 from local.lambda_package import Package
-from tests.unit.template import PATH, ROOT, default, functions, made, of_type, resource, template, text
+from tests.unit.template import PATH, ROOT, default, functions, made, of_type, resolved, resource, template, text
 
 DAY_SECONDS = 24 * 3600
 """A DynamoDB stream forgets records after it."""
@@ -131,6 +132,8 @@ def test_what_lambda_loads_is_there_and_is_what_make_lambda_builds() -> None:
     for name in ("Handler", "RedriveHandler"):
         module, _, function = str(default(name)).rpartition(".")
         assert callable(getattr(importlib.import_module(module), function))
+    module, _, function = resource("AuditFunction")["Handler"].rpartition(".")
+    assert callable(getattr(importlib.import_module(module), function))
     target = Target(architecture=default("Architecture"))
     assert template()["Globals"]["Function"]["Runtime"] == f"python{target.python}"
     for one in functions().values():
@@ -246,6 +249,63 @@ def test_buckets_and_queues_are_encrypted_closed_and_spoken_to_in_secret() -> No
         if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     ]
     assert len(denied) == len(policies) == len(of_type("AWS::SQS::Queue")) + 2
+
+
+# The audit
+
+
+DOMAIN = {
+    "OpenSearchEndpoint": "https://search.example.com",
+    "OpenSearchArn": "arn:aws:es:eu-west-1:111122223333:domain/example",
+}
+STREAM = "arn:aws:dynamodb:eu-west-1:111122223333:table/shop/stream/2026-01-15T09:30:00.123"
+
+
+def test_there_is_no_audit_unless_somebody_says_so_and_there_is_an_index() -> None:
+    for parameters in ({}, DOMAIN, {"AuditItems": 500}):
+        assert not [name for name in resolved(StreamArn=STREAM, **parameters) if name.startswith("Audit")]
+    assert {"AuditFunction", "AuditRole", "AuditLogs", "AuditRule", "AuditPermission"} <= resolved(
+        StreamArn=STREAM, AuditItems=500, **DOMAIN
+    ).keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (
+            {"StreamArn": STREAM},
+            AuditRequest(("arn:aws:dynamodb:eu-west-1:111122223333:table/shop",), 500, True),
+        ),
+        (
+            {"StreamArn": "arn:aws:kinesis:eu-west-1:111122223333:stream/changes", "TableArns": "arn:a,arn:b"},
+            AuditRequest(("arn:a", "arn:b"), 500, True, "arn:aws:kinesis:eu-west-1:111122223333:stream/changes"),
+        ),
+    ],
+    ids=["stream", "kinesis"],
+)
+def test_the_schedule_names_the_tables_to_the_function(source: dict[str, str], expected: AuditRequest) -> None:
+    rule = resolved(AuditItems=500, AuditRepair="true", **source, **DOMAIN)["AuditRule"]
+    (target,) = rule["Targets"]
+    assert rule["ScheduleExpression"] == "rate(1 hour)"
+    assert AuditRequest.of(json.loads(target["Input"])) == expected
+
+
+def test_the_rule_alone_may_invoke_the_audit_and_a_failed_run_is_not_tried_again() -> None:
+    permission = resource("AuditPermission")
+    assert (permission["Principal"], permission["SourceArn"]) == (
+        "events.amazonaws.com",
+        {"Fn::GetAtt": ["AuditRule", "Arn"]},
+    )
+    assert resource("AuditInvocations")["MaximumRetryAttempts"] == 0
+
+
+@pytest.mark.parametrize(
+    ("schedule", "taken"),
+    [("rate(1 hour)", True), ("cron(0 3 * * ? *)", True), ("hourly", False), ("rate(0 hours)", False)],
+)
+def test_a_schedule_is_of_eventbridge_s_form(schedule: str, taken: bool) -> None:
+    pattern = template()["Parameters"]["AuditSchedule"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, schedule)) is taken
 
 
 # Alarms and the dashboard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -18,7 +18,11 @@ from tests.unit.template import ROOT, conditions_of, of_type, resolved, resource
 Right = tuple[str, str]
 """An action, and what it is done to."""
 
-ROLES = {"ChangesRole": "consumers.aws_lambda.entry_changes", "RedriveRole": "consumers.aws_lambda.entry_redrive"}
+ROLES = {
+    "ChangesRole": "consumers.aws_lambda.entry_changes",
+    "RedriveRole": "consumers.aws_lambda.entry_redrive",
+    "AuditRole": "consumers.aws_lambda.entry_audit",
+}
 SERVICES = ("s3", "sqs", "dynamodb", "dynamodbstreams", "kinesis", "sts")
 NAMES = {"s3:ListObjectsV2": "s3:ListBucket", "s3:HeadBucket": "s3:ListBucket", "dynamodbstreams": "dynamodb"}
 
@@ -39,6 +43,15 @@ REDRIVE_ALONE = {
     ("cdc.dead_letters.s3", "list_objects_v2"): "S3DeadLetters.keys",
 }
 """Calls of modules of both, by methods that the function for changes has no use for."""
+AUDIT_NEVER = {
+    ("cdc.dead_letters.s3", "get_object"): "the names of letters are enough",
+    ("cdc.dead_letters.s3", "delete_object"): "that is the redrive's",
+    ("cdc.loads.jobs", "get_object"): "jobs are of loads and replays",
+    ("cdc.loads.jobs", "put_object"): "jobs are of loads and replays",
+    ("cdc.loads.jobs", "list_objects_v2"): "jobs are of loads and replays",
+    ("cdc.sinks.opensearch.documents", "clear_scroll"): "an audit reads no index whole",
+}
+"""Calls of modules that the audit imports, by functions that it has no use for."""
 NEVER = {
     "consumers.aws_lambda.stream_reader": "the template's OnFailure destination is S3, whose records hold the payload",
     "consumers.aws_lambda.redrive": "it is imported by the function for changes, and used by the other",
@@ -70,6 +83,7 @@ BY_LAMBDA: dict[str, set[Right]] = {
         ("logs:CreateLogStream", "RedriveLogs"),
         ("logs:PutLogEvents", "RedriveLogs"),
     },
+    "AuditRole": {("logs:CreateLogStream", "AuditLogs"), ("logs:PutLogEvents", "AuditLogs")},
 }
 """AWS Lambda Developer Guide: "Creating an event source mapping to process records from a DynamoDB stream", "… from a
 Kinesis stream", "… from an SQS queue", "Retain discarded batches", "Sending Lambda function logs to CloudWatch"."""
@@ -107,6 +121,7 @@ MARKS = {
     "StreamArn": "stream",
     "ChangesLogs": "ChangesLogs",
     "RedriveLogs": "RedriveLogs",
+    "AuditLogs": "AuditLogs",
 }
 """The parts of a resource's ARN, the first mark deciding."""
 
@@ -139,8 +154,16 @@ def is_module(name: str) -> bool:
     return name.split(".")[0] in ("cdc", "consumers") and (path.with_suffix(".py").is_file() or path.is_dir())
 
 
+def executed(node: ast.AST) -> Iterator[ast.AST]:
+    """A module's nodes without what stands there for a type checker alone."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from executed(child)
+
+
 def imported(module: str) -> Iterator[str]:
-    for node in ast.walk(tree(module)):
+    for node in executed(tree(module)):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -183,12 +206,12 @@ def calls(module: str) -> Iterator[str]:
 
 def called(role: str) -> set[Right]:
     rights: set[Right] = set()
+    needless = {"ChangesRole": REDRIVE_ALONE, "AuditRole": AUDIT_NEVER}.get(role, {})
     for module in reached(ROLES[role]):
         for method in calls(module):
-            alone = role == "ChangesRole" and (module, method) in REDRIVE_ALONE
-            if method in operations() and not alone:
+            if method in operations() and (module, method) not in needless:
                 rights.update(rights_of(operations()[method], module))
-    return rights | {(f"es:ESHttp{verb.capitalize()}", "index") for verb in verbs(reached(ROLES[role]))}
+    return rights | {(f"es:ESHttp{verb.capitalize()}", "index") for verb in verbs(reached(ROLES[role]), needless)}
 
 
 def rights_of(action: str, module: str) -> Iterator[Right]:
@@ -210,8 +233,8 @@ def bucket_of(place: str) -> str:
     return {"archive": "archive's bucket", "mappings": "mappings' bucket"}.get(place, "letters' bucket")
 
 
-def verbs(modules: set[str]) -> set[str]:
-    """The HTTP methods of the calls to OpenSearch, as its client's own code has them."""
+def verbs(modules: set[str], needless: Mapping[Right, str]) -> set[str]:
+    """The HTTP methods of the calls to OpenSearch that are made, as its client's own code has them."""
     from opensearchpy import OpenSearch
     from opensearchpy.client.indices import IndicesClient
 
@@ -222,7 +245,8 @@ def verbs(modules: set[str]) -> set[str]:
                 continue
             owner, method = ast.unparse(node.func.value), node.func.attr
             kind = IndicesClient if owner.endswith("indices") else OpenSearch if owner.endswith("client") else None
-            if kind is not None and hasattr(kind, method) and module.startswith("cdc.sinks."):
+            is_needless = (module, method) in needless
+            if kind is not None and hasattr(kind, method) and module.startswith("cdc.sinks.") and not is_needless:
                 source = inspect.getsource(getattr(kind, method))
                 found |= set(re.findall(r"perform_request\(\s*\"([A-Z]+)\"", source))
     return found
@@ -250,6 +274,18 @@ def test_the_redrive_deletes_and_the_function_for_changes_does_not() -> None:
 
 def test_calls_of_the_redrive_alone_are_there() -> None:
     assert all(method in calls(module) for module, method in REDRIVE_ALONE)
+
+
+def test_calls_that_the_audit_never_makes_are_there() -> None:
+    assert all(method in calls(module) for module, method in AUDIT_NEVER)
+
+
+def test_the_audit_reads_its_tables_and_writes_to_none() -> None:
+    assert {action for action, place in granted("AuditRole") if place == "table"} == {
+        "dynamodb:BatchGetItem",
+        "dynamodb:DescribeTable",
+        "dynamodb:Scan",
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -269,7 +269,9 @@ class SimulatedOpenSearch:
             self.versions_ever.pop((found.name, identifier), None)
             if source is not None:
                 text = json.dumps(source).encode()
-                kept = Held(version, exact(text), text) if held is None else replace(held, source=exact(text), text=text)
+                kept = (
+                    Held(version, exact(text), text) if held is None else replace(held, source=exact(text), text=text)
+                )
                 found.put(identifier, kept)
 
     def block(self, index: str, blocked: bool, *, kind: str = "write") -> None:

@@ -162,11 +162,14 @@ class SimulatedS3:
         MaxKeys: int | None = None,
         ContinuationToken: str = "",
         StartAfter: str = "",
+        Delimiter: str = "",
         **_options: Any,
     ) -> dict[str, Any]:
-        """One page of the keys, sorted by their UTF-8 bytes."""
+        """One page of the keys, sorted by their UTF-8 bytes; with a delimiter the keys that share what stands up to it
+        are one prefix."""
         self._read("s3 list", "ListObjectsV2")
-        keys = sorted(key for bucket, key in self._objects if bucket == Bucket and key.startswith(Prefix))
+        found = (key for bucket, key in self._objects if bucket == Bucket and key.startswith(Prefix))
+        keys = sorted({_up_to(Delimiter, key, len(Prefix)) for key in found})
         after = max(ContinuationToken, StartAfter)
         keys = [key for key in keys if key > after]
         size = min(MaxKeys or self._page_size, self._page_size)
@@ -178,8 +181,10 @@ class SimulatedS3:
             "KeyCount": len(page),
             "IsTruncated": len(keys) > size,
         }
-        if page:
-            answer["Contents"] = [_entry(self._objects[Bucket, key]) for key in page]
+        if contents := [_entry(self._objects[Bucket, key]) for key in page if (Bucket, key) in self._objects]:
+            answer["Contents"] = contents
+        if prefixes := [{"Prefix": key} for key in page if (Bucket, key) not in self._objects]:
+            answer["CommonPrefixes"] = prefixes
         if len(keys) > size:
             answer["NextContinuationToken"] = page[-1]
         return answer
@@ -255,6 +260,12 @@ class _Pages:
             if not page["IsTruncated"]:
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _up_to(delimiter: str, key: str, start: int) -> str:
+    """The key up to the delimiter, if that stands behind the prefix; else the key."""
+    end = key.find(delimiter, start) if delimiter else -1
+    return key if end < 0 else key[: end + len(delimiter)]
 
 
 def _head(stored: StoredObject) -> dict[str, Any]:
