@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,16 +18,13 @@ from cdc.loads.jobs import Jobs
 from cdc.loads.replay import replay_to_index
 from cdc.loads.table import Page
 from cdc.loads.unit import LoadStopped
-from cdc.mappings.model import TOMBSTONE_FIELD
-from cdc.records.attributes import RawItem
 from cdc.records.stream import Stream
 from cdc.testing.faults import Faults, Killed
-from cdc.testing.simulated.leases import Gap
+from cdc.verification.audit import Audit
 from cdc.verification.findings import DifferenceClass, Findings
 from cdc.verification.verify import verify
-from tests.simulation.checker import INDICES
-from tests.simulation.differences import Differences, Place
-from tests.simulation.plan import key_of
+from tests.simulation.differences import Differences
+from tests.simulation.foreign import ForeignWriter
 from tests.simulation.processes import Process, objects_of
 from tests.simulation.tasks import Task
 
@@ -43,13 +40,10 @@ _PAUSES = 0.6
 _HELD_SECONDS = (1, 400)
 _VERIFIED = 0.3
 _SETTLE_SECONDS = 5.0
+_AUDITED = 4
 _REPAIRS = 8
-_OVERTAKING_TURNS = 40
 _STEPS = 20_000
 _BEGUN_ANEW = 60
-
-
-_FOREIGN: dict[str, Any] = {"pk": "foreign", "n": 0}
 
 
 class Errands:
@@ -68,6 +62,7 @@ class Errands:
         self._pages_faults = Faults(world.plan.seed + 4, world.plan.fault_rate)
         self.repaired = False
         """Is a repair wanted in the end?"""
+        self._foreign = ForeignWriter(world)
         self._jobs_begun = 0
         self._is_calm = False
         self._failures: list[BaseException] = []
@@ -104,39 +99,15 @@ class Errands:
 
     def tamper(self, item: int, amount: int) -> None:
         """Another program removes, alters or adds a document, and somebody has it mended: only a repair finds it."""
-        index, identifier = INDICES[amount % 2], "|".join(key_of(item))
-        found = self._world.server.documents(index).get(identifier)
-        if found is not None and TOMBSTONE_FIELD not in found[1]:
-            self._foreign(index, identifier, {**_FOREIGN, "n": found[1]["n"]} if amount % 3 else None)
-        else:
-            self._foreign(index, f"{identifier} of nobody", _FOREIGN)
+        self._foreign.tamper(item, amount)
         self.verify(repair=True)
 
-    def plant(self) -> dict[Place, str]:
-        """Another program removes, alters and adds documents; what a verification should call each of them."""
-        server, chance = self._world.server, self._world.chance
-        whole = [
-            (index, identifier)
-            for index in INDICES
-            for identifier, (_, source) in sorted(server.documents(index).items())
-            if TOMBSTONE_FIELD not in source and not self._world.checker.is_kept(identifier)
-        ]
-        planted: dict[Place, str] = {}
-        for kind, (index, identifier) in zip(
-            ("missing", "stale"), chance.sample(whole, min(2, len(whole))), strict=False
-        ):
-            number = server.documents(index)[identifier][1]["n"]
-            self._foreign(index, identifier, None if kind == "missing" else {**_FOREIGN, "n": number})
-            planted[index, identifier] = kind
-        self._foreign(INDICES[0], "nobody|nothing", _FOREIGN)
-        planted[INDICES[0], "nobody|nothing"] = "ghost"
-        return planted
+    def audit(self, *, repair: bool) -> None:
+        """Somebody audits a sample, and has mended what differs."""
+        self.repaired = self.repaired or repair
+        self._start("audit", partial(self._audit, repair=repair))
 
-    def _foreign(self, index: str, identifier: str, source: Mapping[str, Any] | None) -> None:
-        self._world.server.tamper(index, identifier, source)
-        self._world.checker.changed()
-
-    def _start(self, name: str, act: Callable[[Task], None]) -> None:
+    def _start(self, name: str, act: Callable[[Task], object]) -> None:
         if len(self.tasks) < _MOST_AT_ONCE:
             self.tasks.append(Task(name, act))
             self.step()
@@ -172,10 +143,8 @@ class Errands:
         self.count("replays finished")
 
     def _verify(self, task: Task, *, repair: bool) -> Findings:
-        world = self._world
-        table, truth = world.table.id, world.checker.differences()
-        world.checker.watched.append(truth)
-        try:
+        table = self._world.table.id
+        with self._watched() as truth:
             findings = verify(
                 self._process(task).deployment,
                 _TABLE,
@@ -187,12 +156,31 @@ class Errands:
                 max_repairs=None,
             )
             truth.look()
-            if world.table.id == table:
+            if self._world.table.id == table:
                 self._hold_to(findings, truth)
-        finally:
-            world.checker.watched.remove(truth)
         self.count("verifications finished")
         return findings
+
+    def _audit(self, task: Task, *, repair: bool) -> None:
+        table = self._world.table.id
+        with self._watched() as truth:
+            deployment = self._process(task).deployment
+            audit = Audit(deployment, _TABLE, self._stream, repair=repair, seed=self._world.plan.seed)
+            figure = audit.look(_AUDITED, settle_seconds=_SETTLE_SECONDS)
+            lasted = truth.longest_seconds
+            if figure.differences and self._world.table.id == table and lasted < _SETTLE_SECONDS:
+                self._world.checker.violated(f"an audit reports {figure.verdict}, and none lasted {_SETTLE_SECONDS} s")
+        self.count("audits finished")
+
+    @contextmanager
+    def _watched(self) -> Iterator[Differences]:
+        """What differs from now on."""
+        watched, truth = self._world.checker.watched, self._world.checker.differences()
+        watched.append(truth)
+        try:
+            yield truth
+        finally:
+            watched.remove(truth)
 
     def _hold_to(self, findings: Findings, truth: Differences) -> None:
         """No difference is reported but one that was there, for as long as consumers may lag behind."""
@@ -274,7 +262,7 @@ class Errands:
 
     def find_planted(self, others: Callable[[], object]) -> None:
         """A verification finds what was planted, and nothing else."""
-        planted, told = self.plant(), list[Findings]()
+        planted, told = self._foreign.plant(), list[Findings]()
         self.tasks.append(Task("verify", lambda task: told.append(self._verify(task, repair=False))))
         self._run_out(others)
         found = {
@@ -356,27 +344,9 @@ class Errands:
         task.read_at = page.began_micros / 1e6 if task.step_name == "load" else None
         items = page.items
         if items and self._held.draw(task.name, {"overtaken": 2}):
-            task.pause(meanwhile=lambda: self._overtake(self._world.chance.choice(items)))
+            task.pause(meanwhile=lambda: self._foreign.overtake(self._world.chance.choice(items)))
         else:
             self._asked(task)
-
-    def _overtake(self, item: RawItem) -> None:
-        world = self._world
-        if not world.table.exists:
-            return
-        key = item["pk"]["S"], item["sk"]["S"]
-        if world.chance.random() < 0.3:
-            world.put(key)
-        else:
-            world.table.delete(key)
-        if world.kinesis is not None:
-            world.kinesis.settle()
-        for _ in range(_OVERTAKING_TURNS):
-            if world.is_drained:
-                break
-            with suppress(Gap):
-                world.turn()
-        world.server.restart(0.0)
 
 
 def _is_another(error: ConfigError) -> bool:

@@ -40,6 +40,7 @@ _ERRANDS = {
     "backfill": 2.0,
     "verify": 0.5,
     "repair": 0.5,
+    "audit": 0.5,
     "tamper": 0.5,
     "replay": 0.5,
     "export": 0.5,

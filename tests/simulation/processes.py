@@ -75,7 +75,7 @@ class Process:
                 ask=self._asked,
                 read=partial(self.read, self.task),
             ),
-            items=_Watched(world.table, self._asked),  # type: ignore[arg-type]
+            items=_Watched(world.table, self._asked),
             prepare=prepare,
             index=index,
             load_sink=lambda sink: pipelines.around(sink, LOAD, self._sleep),

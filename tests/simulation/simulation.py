@@ -233,6 +233,8 @@ class _Run:
                 errands.load_export(event.amount)
             case "tamper":
                 errands.tamper(event.item, event.amount)
+            case "audit":
+                errands.audit(repair=event.amount % 2 == 0)
             case "replay":
                 errands.replay()
             case kind:

@@ -16,7 +16,7 @@ __all__ = ["Task"]
 class Task:
     """Something that goes on by steps: `act` runs until it pauses, and on from there at the next step."""
 
-    def __init__(self, name: str, act: Callable[[Task], None]) -> None:
+    def __init__(self, name: str, act: Callable[[Task], object]) -> None:
         self.name = name
         self.wake_at = 0.0
         """The time before which it should not be let on: it sleeps."""

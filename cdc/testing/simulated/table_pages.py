@@ -34,7 +34,8 @@ class SimulatedPages:
     """The pages of a `SimulatedTable`, as DescribeTable and parallel Scan give them; one thread at a time.
 
     An item's segment follows from its keys. A page that is not asked for consistently shows the table as it stood up to
-    about a second before, half of the time, and seldom up to ten. The last page of a segment may be empty, as may be any other.
+    about a second before, half of the time, and seldom up to ten. The last page of a segment may be empty, as may be
+    any other.
 
     `most_items` bounds a page; `faults` throttle or fail requests.
     """
