@@ -96,7 +96,8 @@ class World:
         self.server.faults = self.s3.faults = self.faults
 
     def _fill(self) -> None:
-        """The items that were written before the stream was on: no record tells of them. An export of then is too old."""
+        """The items that were written before the stream was on: no record tells of them, and an export of then
+        is too old."""
         for item in range(self.plan.full):
             self.put(key_of(item))
         if self.plan.full:
