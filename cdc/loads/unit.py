@@ -153,30 +153,35 @@ class UnitLoader:
             SinkUnavailable: the table has been out of reach for ten minutes.
         """
         while not cursor.done:
-            began = self.deployment.clock()
-            page, outcomes, read_at = self._written(unit, cursor)
-            counts = Counter(type(outcome).__name__.lower() for outcome in outcomes)
-            self.sink.flush(self._deadline())
-            cursor = self.pages.beyond(cursor, page)
-            cursor = replace(
-                cursor,
-                items=cursor.items + len(page.items),
-                outcomes=dict(Counter(cursor.outcomes) + counts),
-                read_units=cursor.read_units + page.read_units,
-                first_read=page.began_micros if cursor.first_read is None else cursor.first_read,
-                last_read=page.began_micros,
-            )
-            self.save(cursor)
-            done = self.deployment.clock()
-            yield PageDone(
-                unit.name,
-                len(page.items),
-                page.read_units,
-                counts,
-                read_at - began,
-                done - read_at,
-                self.pages.allowed_units,
-            )
+            cursor, done = self._next(unit, cursor)
+            yield done
+
+    def _next(self, unit: Unit, cursor: Cursor) -> tuple[Cursor, PageDone]:
+        """Load one page. Its items are let go before the next page is read."""
+        began = self.deployment.clock()
+        page, outcomes, read_at = self._written(unit, cursor)
+        counts = Counter(type(outcome).__name__.lower() for outcome in outcomes)
+        self.sink.flush(self._deadline())
+        cursor = self.pages.beyond(cursor, page)
+        cursor = replace(
+            cursor,
+            items=cursor.items + len(page.items),
+            outcomes=dict(Counter(cursor.outcomes) + counts),
+            read_units=cursor.read_units + page.read_units,
+            first_read=page.began_micros if cursor.first_read is None else cursor.first_read,
+            last_read=page.began_micros,
+        )
+        self.save(cursor)
+        done = self.deployment.clock()
+        return cursor, PageDone(
+            unit.name,
+            len(page.items),
+            page.read_units,
+            counts,
+            read_at - began,
+            done - read_at,
+            self.pages.allowed_units,
+        )
 
     def _deadline(self) -> Deadline:
         return Deadline.after(self.held_seconds, clock=self.deployment.clock, wanted=self.wanted)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from cdc.loads import planning, unit
+from cdc.loads import planning
 from cdc.loads.backfill import Backfill
+from cdc.loads.changes import loaded_version
 from cdc.loads.jobs import Jobs
 from cdc.loads.plan import Cursor, Unit
 from cdc.loads.table import Page
@@ -26,14 +27,12 @@ _RANKS = (1 << 39) - 1
 
 
 def a_load_at_the_rank_of_the_first_record(patch: pytest.MonkeyPatch) -> None:
-    honest = unit.loaded_version
-
-    def loaded_version(stream: Stream, began_micros: int) -> int:
+    def ranked(stream: Stream, began_micros: int) -> int:
         if stream.minute is None:
-            return honest(stream, began_micros)
+            return loaded_version(stream, began_micros)
         return version_in_stream(stream.minute, _FIRST_RECORD)
 
-    patch.setattr(unit, "loaded_version", loaded_version)
+    patch.setattr("cdc.loads.unit.loaded_version", ranked)
 
 
 def a_load_at_the_time_of_the_reads_end(patch: pytest.MonkeyPatch) -> None:
@@ -73,10 +72,6 @@ def a_page_is_kept_for_hours_and_written(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ScanPages, "has_aged", lambda _self, _page: False)
 
 
-def the_table_is_read_as_it_stood_before(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(unit, "must_be_consistent", lambda _stream, _now: False)
-
-
 def a_unit_is_done_before_its_last_page_is_durable(patch: pytest.MonkeyPatch) -> None:
     honest = UnitLoader._written
 
@@ -111,7 +106,6 @@ BROKEN_RULES_OF_LOADS = (
     ghosts_of_a_load_that_was_given_up_are_left,
     an_export_from_before_the_stream_is_accepted,
     a_page_is_kept_for_hours_and_written,
-    the_table_is_read_as_it_stood_before,
     a_unit_is_done_before_its_last_page_is_durable,
     a_repair_at_a_minted_version,
     candidates_are_repaired_without_a_second_look,

@@ -20,6 +20,7 @@ from cdc.delivery.age_limit import DEFERRED_TOO_LONG
 from cdc.mappings.model import ASIDE_FIELD, ASIDE_NAMES_FIELD, RESERVED_FIELDS, TOMBSTONE_FIELD
 from cdc.records.attributes import RawItem
 from cdc.records.change import Change
+from cdc.records.identity import keys_digest
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.simulated.opensearch import SimulatedOpenSearch
 from cdc.testing.simulated.s3 import SimulatedS3, StoredObject
@@ -167,6 +168,11 @@ class Checker:
     def _has_letter(self, change: Change) -> bool:
         name = str(change.identity).replace("/", "_").replace(":", "")
         return any(name in key for key in self.letters)
+
+    def is_kept(self, identifier: str) -> bool:
+        """Is there a dead letter of the item of this document?"""
+        keys = next((one.keys for one in self._table.history if _identifier(one.keys) == identifier), None)
+        return keys is not None and any(keys_digest(keys) in letter for letter in self.letters)
 
     @property
     def letters(self) -> list[str]:

@@ -38,10 +38,11 @@ class Differences:
             self._since.setdefault(place, now)
 
     @property
-    def now(self) -> set[Place]:
-        """Those that differ now."""
+    def longest_seconds(self) -> float:
+        """The longest time for which any document differed; below 0 if none did."""
         self.look()
-        return set(self._since)
+        lasted = (self.lasted_seconds(place) for place in {*self._since, *self._longest})
+        return max((seconds for seconds in lasted if seconds is not None), default=-1.0)
 
     def lasted_seconds(self, place: Place) -> float | None:
         """The longest time for which a document differed without a break; None: it never did."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from math import inf
@@ -18,16 +18,13 @@ from cdc.loads.jobs import Jobs
 from cdc.loads.replay import replay_to_index
 from cdc.loads.table import Page
 from cdc.loads.unit import LoadStopped
-from cdc.mappings.model import TOMBSTONE_FIELD
-from cdc.records.attributes import RawItem
 from cdc.records.stream import Stream
 from cdc.testing.faults import Faults, Killed
-from cdc.testing.simulated.leases import Gap
-from cdc.verification.findings import Findings
+from cdc.verification.audit import Audit
+from cdc.verification.findings import DifferenceClass, Findings
 from cdc.verification.verify import verify
-from tests.simulation.checker import INDICES
 from tests.simulation.differences import Differences
-from tests.simulation.plan import key_of
+from tests.simulation.foreign import ForeignWriter
 from tests.simulation.processes import Process, objects_of
 from tests.simulation.tasks import Task
 
@@ -43,8 +40,8 @@ _PAUSES = 0.6
 _HELD_SECONDS = (1, 400)
 _VERIFIED = 0.3
 _SETTLE_SECONDS = 5.0
+_AUDITED = 4
 _REPAIRS = 8
-_OVERTAKING_TURNS = 40
 _STEPS = 20_000
 _BEGUN_ANEW = 60
 
@@ -59,21 +56,26 @@ class Errands:
         self.loaded = world.plan.full > 0
         """Is a load wanted: was one begun, or is there what no record tells of?"""
         self._world = world
-        self._disturb = Faults(world.plan.seed + 2, world.plan.disturbance)
+        self._disturb = Faults(world.plan.seed + 2, 1.5 * world.plan.disturbance)
         self._held = Faults(world.plan.seed + 3, 0.15)
+        self._kills = Faults(world.plan.seed + 5, 0.08)
         self._pages_faults = Faults(world.plan.seed + 4, world.plan.fault_rate)
         self.repaired = False
         """Is a repair wanted in the end?"""
+        self._foreign = ForeignWriter(world)
         self._jobs_begun = 0
         self._is_calm = False
         self._failures: list[BaseException] = []
 
     # --- what begins
 
-    def backfill(self) -> None:
-        """Somebody begins a load, or takes up the one that is not finished: beside whoever runs it already."""
+    def backfill(self, steps: int = 1) -> None:
+        """Somebody begins a load, or takes up the one that is not finished: beside whoever runs it already. It comes
+        so far before others have their turns."""
         self.loaded = True
         self._start("backfill", self._backfill)
+        for _ in range(steps):
+            self.step()
 
     def load_export(self, amount: int) -> None:
         """Somebody loads an export: a new one, or one that was made before; that may be too old."""
@@ -96,21 +98,19 @@ class Errands:
             self._start("replay", self._replay)
 
     def tamper(self, item: int, amount: int) -> None:
-        """Another program removes, alters or adds a document: only a repair finds it."""
-        self.repaired = True
-        world, index, identifier = self._world, INDICES[amount % 2], "|".join(key_of(item))
-        documents = {**world.server.documents(index)}
-        source = documents.get(identifier, (0, None))[1]
-        if source is None:
-            identifier = f"{identifier} of nobody"
-        known = source is not None and TOMBSTONE_FIELD not in source
-        altered = None if known and amount % 3 == 0 else {"pk": "foreign", "n": 0}
-        world.server.tamper(index, identifier, altered)
-        world.checker.changed()
+        """Another program removes, alters or adds a document, and somebody has it mended: only a repair finds it."""
+        self._foreign.tamper(item, amount)
+        self.verify(repair=True)
 
-    def _start(self, name: str, act: Callable[[Task], None]) -> None:
+    def audit(self, *, repair: bool) -> None:
+        """Somebody audits a sample, and has mended what differs."""
+        self.repaired = self.repaired or repair
+        self._start("audit", partial(self._audit, repair=repair))
+
+    def _start(self, name: str, act: Callable[[Task], object]) -> None:
         if len(self.tasks) < _MOST_AT_ONCE:
             self.tasks.append(Task(name, act))
+            self.step()
 
     def _backfill(self, task: Task, location: str = "") -> None:
         process, kinesis = self._process(task), self._world.kinesis
@@ -143,10 +143,8 @@ class Errands:
         self.count("replays finished")
 
     def _verify(self, task: Task, *, repair: bool) -> Findings:
-        world = self._world
-        table, truth = world.table.id, world.checker.differences()
-        world.checker.watched.append(truth)
-        try:
+        table = self._world.table.id
+        with self._watched() as truth:
             findings = verify(
                 self._process(task).deployment,
                 _TABLE,
@@ -158,12 +156,31 @@ class Errands:
                 max_repairs=None,
             )
             truth.look()
-            if world.table.id == table:
+            if self._world.table.id == table:
                 self._hold_to(findings, truth)
-        finally:
-            world.checker.watched.remove(truth)
         self.count("verifications finished")
         return findings
+
+    def _audit(self, task: Task, *, repair: bool) -> None:
+        table = self._world.table.id
+        with self._watched() as truth:
+            deployment = self._process(task).deployment
+            audit = Audit(deployment, _TABLE, self._stream, repair=repair, seed=self._world.plan.seed)
+            figure = audit.look(_AUDITED, settle_seconds=_SETTLE_SECONDS)
+            lasted = truth.longest_seconds
+            if figure.differences and self._world.table.id == table and lasted < _SETTLE_SECONDS:
+                self._world.checker.violated(f"an audit reports {figure.verdict}, and none lasted {_SETTLE_SECONDS} s")
+        self.count("audits finished")
+
+    @contextmanager
+    def _watched(self) -> Iterator[Differences]:
+        """The differences from now on."""
+        watched, truth = self._world.checker.watched, self._world.checker.differences()
+        watched.append(truth)
+        try:
+            yield truth
+        finally:
+            watched.remove(truth)
 
     def _hold_to(self, findings: Findings, truth: Differences) -> None:
         """No difference is reported but one that was there, for as long as consumers may lag behind."""
@@ -188,6 +205,8 @@ class Errands:
 
     def step(self) -> bool:
         """Let each go on that is due; False if none was."""
+        if self.is_running:
+            return False
         due = [task for task in self.tasks if task.wake_at <= self._world.clock()]
         for task in due:
             if task in self.tasks and not self.is_running:
@@ -230,6 +249,8 @@ class Errands:
         """Run every errand to its end, a load that broke off from where it was; `others` go on meanwhile."""
         self._is_calm = True
         self._pages_faults.off()
+        self._held.off()
+        self._kills.off()
         self._run_out(others)
         for _ in range(_BEGUN_ANEW):
             if not self.loaded or self._finished():
@@ -238,6 +259,20 @@ class Errands:
             self._run_out(others)
         else:
             self._world.checker.violated("a load does not come to an end")
+
+    def find_planted(self, others: Callable[[], object]) -> None:
+        """A verification finds what was planted, and nothing else."""
+        planted, told = self._foreign.plant(), list[Findings]()
+        self.tasks.append(Task("verify", lambda task: told.append(self._verify(task, repair=False))))
+        self._run_out(others)
+        found = {
+            (one.index, one.id): one.kind.value for one in told[0].examples if one.kind is not DifferenceClass.KEPT
+        }
+        for place, kind in planted.items():
+            if found.get(place) not in (kind, "foreign"):
+                self._world.checker.violated(f"{'/'.join(place)} is {kind}, and is reported as {found.get(place)}")
+        for place in found.keys() - planted.keys():
+            self._world.checker.violated(f"{'/'.join(place)} is right, and is reported as {found[place]}")
 
     def repair_all(self, others: Callable[[], object]) -> None:
         """Mend what differs until nothing is left over. What OpenSearch remembers of deletes would be in the way."""
@@ -272,7 +307,7 @@ class Errands:
     @property
     def disturbances(self) -> Mapping[str, int]:
         """The faults that errands have met."""
-        return {**self._disturb.counts, **self._held.counts, **self._pages_faults.counts}
+        return dict(self._disturb.counts + self._held.counts + self._kills.counts + self._pages_faults.counts)
 
     def close(self) -> None:
         """End every thread."""
@@ -287,7 +322,7 @@ class Errands:
     # --- the process of an errand
 
     def _process(self, task: Task) -> Process:
-        return Process(self._world, task, self._asked, self._read, self._pages_faults)
+        return Process(self._world, task, self._asked, self._read, self._pages_faults, self._kills)
 
     def _asked(self, task: Task) -> None:
         """An errand sends a request, or has its answer: it may be killed at that very moment, held for long, or others
@@ -309,27 +344,9 @@ class Errands:
         task.read_at = page.began_micros / 1e6 if task.step_name == "load" else None
         items = page.items
         if items and self._held.draw(task.name, {"overtaken": 2}):
-            task.pause(meanwhile=lambda: self._overtake(self._world.chance.choice(items)))
+            task.pause(meanwhile=lambda: self._foreign.overtake(self._world.chance.choice(items)))
         else:
             self._asked(task)
-
-    def _overtake(self, item: RawItem) -> None:
-        world = self._world
-        if not world.table.exists:
-            return
-        key = item["pk"]["S"], item["sk"]["S"]
-        if world.chance.random() < 0.3:
-            world.put(key)
-        else:
-            world.table.delete(key)
-        if world.kinesis is not None:
-            world.kinesis.settle()
-        for _ in range(_OVERTAKING_TURNS):
-            if world.is_drained:
-                break
-            with suppress(Gap):
-                world.turn()
-        world.server.restart(0.0)
 
 
 def _is_another(error: ConfigError) -> bool:

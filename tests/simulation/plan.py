@@ -40,13 +40,14 @@ _ERRANDS = {
     "backfill": 2.0,
     "verify": 0.5,
     "repair": 0.5,
-    "tamper": 0.3,
+    "audit": 0.5,
+    "tamper": 0.5,
     "replay": 0.5,
     "export": 0.5,
     "export load": 1.0,
 }
-"""Of the plans with errands."""
-_WITH_ERRANDS = 0.35
+"""The share of the plans with errands."""
+_WITH_ERRANDS = 0.45
 _FULL = 8
 _WITHOUT_TABLE_READS = frozenset({"new table"})
 """Events that can't be told from the stream alone where images are read back from the table."""
@@ -105,7 +106,7 @@ def draw_plan(seed: int) -> Plan:
     if with_errands:
         weights.update(_ERRANDS)
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(*_EVENTS))
-    full = chance.choice([0, chance.randint(1, _FULL)]) if with_errands else 0
+    full = chance.choice([0, *[chance.randint(1, _FULL)] * 2]) if with_errands else 0
     if full and chance.random() < 0.5:
         kinds.insert(0, "backfill")  # while the first changes are made
     return Plan(

@@ -17,7 +17,7 @@ from cdc.records.change import StreamView
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from cdc.testing import SimulatedDocuments, SimulatedPages
-from cdc.testing.faults import Faults
+from cdc.testing.faults import Faults, Killed
 from consumers.pipelines import LOAD
 from tests.simulation.checker import ARCHIVE
 from tests.simulation.tasks import Task
@@ -40,6 +40,7 @@ class Process:
     asked: Callable[[Task], None]
     read: Callable[[Task, Page], None]
     pages_faults: Faults
+    kills: Faults
 
     @property
     def jobs(self) -> Jobs:
@@ -74,7 +75,7 @@ class Process:
                 ask=self._asked,
                 read=partial(self.read, self.task),
             ),
-            items=_Watched(world.table, self._asked),  # type: ignore[arg-type]
+            items=_Watched(world.table, self._asked),
             prepare=prepare,
             index=index,
             load_sink=lambda sink: pipelines.around(sink, LOAD, self._sleep),
@@ -97,6 +98,8 @@ class Process:
         held_seconds = 0.0 if self.task.read_at is None else self.world.clock() - self.task.read_at
         if is_write and held_seconds > _LONGEST_HELD_SECONDS:
             self.world.checker.violated(f"a load writes a page that it read {held_seconds:.0f} s ago")
+        if is_write and self.kills.draw(self.task.name, {"killed at a write": 1}):
+            raise Killed
         self.asked(self.task)
 
 

@@ -76,7 +76,11 @@ class _Run:
         checker.loads_finished = world.errands.loaded
         if world.errands.repaired:
             world.errands.repair_all(self._turn)
+            if not checker.violations:
+                world.errands.find_planted(self._turn)
+            world.errands.repair_all(self._turn)
             world.errands.fail()
+            self._write_on()
             checker.repaired = checker.loads_finished = True
         self._drain()
         given_up = self._given_up()
@@ -100,6 +104,17 @@ class _Run:
         counts.update({"conflicts": world.server.conflicts})
         counts.update({f"fault: {name}": count for name, count in world.disturbances.items()})
         return Report(self.plan, tuple(checker.violations), counts)
+
+    def _write_on(self) -> None:
+        """Life goes on after a repair: whatever is written then outranks it."""
+        for item in range(3):
+            if item == self.world.chance.randrange(3):
+                self.world.table.delete(key_of(item))
+            else:
+                self.world.put(key_of(item))
+        if self.world.kinesis is not None:
+            self.world.kinesis.settle()
+        self._drain()
 
     def _redrive(self, kept: Sequence[RawItem]) -> None:
         """Mend what refused documents, and redrive all that was kept: nothing may be missing then."""
@@ -211,13 +226,15 @@ class _Run:
         errands = self.world.errands
         match event.kind:
             case "backfill":
-                errands.backfill()
+                errands.backfill(event.amount)
             case "export":
                 self.world.export()
             case "export load":
                 errands.load_export(event.amount)
             case "tamper":
                 errands.tamper(event.item, event.amount)
+            case "audit":
+                errands.audit(repair=event.amount % 2 == 0)
             case "replay":
                 errands.replay()
             case kind:

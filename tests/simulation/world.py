@@ -96,15 +96,15 @@ class World:
         self.server.faults = self.s3.faults = self.faults
 
     def _fill(self) -> None:
-        """What was written before the stream was on: no record tells of it. What is exported then is too old."""
+        """The items that were written before the stream was on: no record tells of them. An export of then is too old."""
         for item in range(self.plan.full):
             self.put(key_of(item))
         if self.plan.full:
             self.export()
             self.clock.sleep(100.0)
-            self.table.delete(key_of(0))
+            self.table.delete(key_of(self.plan.full - 1))
             self.put(key_of(self.plan.full // 2))
-            self.clock.sleep(self.chance.choice([0.5, 100.0]))
+            self.clock.sleep(self.chance.choice([0.1, 0.1, 100.0]))
 
     def export(self) -> None:
         """Somebody exports the table."""
@@ -315,7 +315,7 @@ class World:
     @property
     def was_interrupted(self) -> bool:
         """Did anything happen after which a batch may be cut otherwise than before?"""
-        return bool(self._disturb.counts) or any(
+        return bool(self._disturb.counts or self.errands.disturbances) or any(
             name.startswith(("lambda", "s3")) or "timeout" in name for name in self.faults.counts
         )
 

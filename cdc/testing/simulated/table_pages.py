@@ -21,8 +21,11 @@ from cdc.testing.simulated.table import SimulatedTable, as_boto3_gives
 __all__ = ["SimulatedPages"]
 
 _FAULTS = {"throttled": 3.0, "503": 1.0}
-_STALE_MICROS = 1_100_000
 _STALE = 0.5
+_STALE_MICROS = 1_100_000
+_SELDOM = 0.1
+_LATE_MICROS = 10_000_000
+"""Amazon DynamoDB Developer Guide, "DynamoDB read consistency", names no bound: "usually within one second"."""
 _UNIT_BYTES = 4096
 
 
@@ -31,7 +34,8 @@ class SimulatedPages:
     """The pages of a `SimulatedTable`, as DescribeTable and parallel Scan give them; one thread at a time.
 
     An item's segment follows from its keys. A page that is not asked for consistently shows the table as it stood up to
-    about a second before, half of the time. The last page of a segment may be empty, as may be any other.
+    about a second before, half of the time, and seldom up to ten. The last page of a segment may be empty, as may be
+    any other.
 
     `most_items` bounds a page; `faults` throttle or fail requests.
     """
@@ -108,7 +112,8 @@ class SimulatedPages:
         if consistent or self.chance.random() < _STALE:
             return dict(self.table.items)
         try:
-            return self.table.items_at(now - self.chance.randint(1, _STALE_MICROS))
+            longest = _LATE_MICROS if self.chance.random() < _SELDOM else _STALE_MICROS
+            return self.table.items_at(now - self.chance.randint(1, longest))
         except ValueError:
             return {}  # the table is younger than that
 
