@@ -408,13 +408,13 @@ def started(*arguments: str) -> subprocess.Popen[str]:
 def test_a_load_that_was_stopped_and_killed_goes_on_and_reads_nothing_twice(
     full: Shop, cdc: Callable[..., Done]
 ) -> None:
-    whole = cdc("backfill", "--table", full.table, "--workers", "2", "--json", "--no-verify").lines[-1]["result"]
+    whole = cdc("backfill", "--table", full.table, "--json", "--no-verify").lines[-1]["result"]
 
     def done() -> int:
         return len([key for key in objects(full, "cdc/jobs/") if "/cursors/" in key])
 
     began = done()
-    slow = ["--table", full.table, "--max-read-units", "2", "--workers", "2"]
+    slow = ["--table", full.table, "--max-read-units", "2"]
     process = started(*slow)
     await_equal(lambda: done() >= began + 2)
     process.send_signal(signal.SIGTERM)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.loading import LoadedTable
 from tests.verifying import World, compiled_of
 
 TRIES = 3
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -383,3 +386,30 @@ def test_views_without_images_are_loaded_too(jobs: Jobs) -> None:
     names: Sequence[str] = loaded(load_of(table.deployment, jobs)).plan.indices
     assert names == ("orders",)
     assert table.documents() == table.wanted()
+
+
+# --- signals
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_second_signal_ends_a_load_at_once_whatever_its_threads_wait_for(name: str, code: int) -> None:
+    program = f"""
+import os, signal, threading
+from concurrent.futures import ThreadPoolExecutor
+from consumers.cli.backfill import _stopped_in_order
+
+with _stopped_in_order(lambda: None), ThreadPoolExecutor(1) as threads:
+    held = threads.submit(threading.Event().wait)
+    os.kill(os.getpid(), signal.{name})
+    print("stopping", flush=True)
+    os.kill(os.getpid(), signal.{name})
+    try:
+        held.result()
+    except KeyboardInterrupt:
+        pass
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (code, "stopping\n")
+    assert "stopping behind the pages" in done.stderr
