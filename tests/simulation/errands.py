@@ -174,7 +174,7 @@ class Errands:
 
     @contextmanager
     def _watched(self) -> Iterator[Differences]:
-        """What differs from now on."""
+        """The differences from now on."""
         watched, truth = self._world.checker.watched, self._world.checker.differences()
         watched.append(truth)
         try:
