@@ -44,9 +44,12 @@ _ERRANDS = {
     "tamper": 0.5,
     "replay": 0.5,
     "export": 0.5,
-    "export load": 1.0,
+    "export load": 1.5,
 }
-"""The share of the plans with errands."""
+"""More events, for the plans that have errands."""
+_REPAIRS = frozenset({"repair", "audit", "tamper"})
+"""A repair mends what a load has done wrong: most plans do without."""
+_WITH_REPAIRS = 0.35
 _WITH_ERRANDS = 0.45
 _FULL = 8
 _WITHOUT_TABLE_READS = frozenset({"new table"})
@@ -105,6 +108,8 @@ def draw_plan(seed: int) -> Plan:
     with_errands = chance.random() < _WITH_ERRANDS
     if with_errands:
         weights.update(_ERRANDS)
+        if chance.random() > _WITH_REPAIRS:
+            weights.update(dict.fromkeys(_REPAIRS, 0.0))
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(*_EVENTS))
     full = chance.choice([0, *[chance.randint(1, _FULL)] * 2]) if with_errands else 0
     if full and chance.random() < 0.5:

@@ -96,8 +96,7 @@ class World:
         self.server.faults = self.s3.faults = self.faults
 
     def _fill(self) -> None:
-        """The items that were written before the stream was on: no record tells of them, and an export of then
-        is too old."""
+        """Write before the stream is on: no record tells of it, and what is exported then is too old."""
         for item in range(self.plan.full):
             self.put(key_of(item))
         if self.plan.full:
