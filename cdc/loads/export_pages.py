@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 
 from msgspec.structs import replace
@@ -48,20 +47,7 @@ class ExportPages:
                 self._items = None
                 raise
 
-<<<<<<< HEAD
         return patiently(self.deployment, read)
-=======
-        return self._again(read)
-
-    @cached_property
-    def _again(self) -> tenacity.Retrying:
-        """One for all pages: each is garbage in a cycle, which a load's rare collections leave lying for long."""
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(SinkUnavailable),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=_READ_WAIT_SECONDS),
-            sleep=self.deployment.sleep,
-        )
->>>>>>> w15-perf
 
     def _page_at(self, unit: Unit, cursor: Cursor) -> Page:
         place = unit.file, cursor.lines
