@@ -10,7 +10,6 @@ import pytest
 from cdc.loads import planning
 from cdc.loads.backfill import Backfill
 from cdc.loads.changes import loaded_version
-from cdc.loads.jobs import Jobs
 from cdc.loads.plan import Cursor, Unit
 from cdc.loads.table import Page
 from cdc.loads.unit import ScanPages, UnitLoader
@@ -48,20 +47,6 @@ def a_load_at_the_time_of_the_reads_end(patch: pytest.MonkeyPatch) -> None:
 def a_load_without_ghosts_closed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Backfill, "_without_ghosts", lambda *_arguments: 0)
     patch.setattr(Backfill, "_verified", lambda *_arguments: None)
-
-
-def ghosts_are_closed_once_a_job(patch: pytest.MonkeyPatch) -> None:
-    honest = Backfill._without_ghosts
-
-    def without_ghosts(self: Backfill, plan: Any, *others: Any) -> int:
-        done = "ghosts_closed" in self.jobs.steps(plan.table, plan.job)
-        return 0 if done else honest(self, plan, *others)
-
-    patch.setattr(Backfill, "_without_ghosts", without_ghosts)
-
-
-def ghosts_of_a_load_that_was_given_up_are_left(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Jobs, "given_up", lambda _self, _plan: ())
 
 
 def an_export_from_before_the_stream_is_accepted(patch: pytest.MonkeyPatch) -> None:
@@ -102,8 +87,6 @@ BROKEN_RULES_OF_LOADS = (
     a_load_at_the_rank_of_the_first_record,
     a_load_at_the_time_of_the_reads_end,
     a_load_without_ghosts_closed,
-    ghosts_are_closed_once_a_job,
-    ghosts_of_a_load_that_was_given_up_are_left,
     an_export_from_before_the_stream_is_accepted,
     a_page_is_kept_for_hours_and_written,
     a_unit_is_done_before_its_last_page_is_durable,

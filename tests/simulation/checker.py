@@ -267,7 +267,10 @@ class Checker:
         wanted, may_be = self._wanted(refused=refused), self._may_be(refused=refused)
         found = self._found()
         for place in sorted(wanted.keys() | found.keys()):
-            if wanted.get(place) == found.get(place) or place[1] in waiting:
+            if wanted.get(place) == found.get(place):
+                continue
+            if place[1] in waiting:  # it may have been brought back as well, which no redrive tells from other states
+                excused.add(place)
                 continue
             if self.loads_finished and found.get(place) in may_be.get(place, ()):
                 continue
