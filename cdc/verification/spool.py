@@ -201,35 +201,39 @@ class Spool:
             yield from self._compared(inner, flagged, noted, f"{name}.{bucket}", level + 1)
 
     def _of_bucket(self, ours: _Side, theirs: _Side, bucket: int, flagged: int, noted: int) -> Iterator[Pair]:
-        found = _by_place(theirs, bucket)
-        self.theirs += len(found)
-        # sorted they take half the memory of a dictionary
-        for place, several in groupby(sorted(ours.entries(bucket), key=_place), _place):
-            mine = max(several, key=_version)
-            self.ours += 1
-            other = found.pop(place, None)
-            if other is None:
-                yield Pair(_entry(mine), None)
-            elif (mine[_FLAG] | other[_FLAG]) & flagged or not _equal(mine[_CONTENT], other[_CONTENT]):
+        for mine, other in _met(_latest(ours, bucket), _latest(theirs, bucket)):
+            self.ours += mine is not None
+            self.theirs += other is not None
+            if mine is None or other is None or _differ(mine, other, flagged):
                 yield Pair(_entry(mine), _entry(other))
             else:
                 self.equal += 1
                 self.noted += bool(other[_FLAG] & noted)
-        for other in found.values():
-            yield Pair(None, _entry(other))
 
 
 _DEEPEST = 6
 
 
-def _by_place(side: _Side, bucket: int) -> dict[bytes, bytes]:
-    found: dict[bytes, bytes] = {}
-    for entry in side.entries(bucket):
-        place = _place(entry)
-        known = found.setdefault(place, entry)
-        if known is not entry and _version(entry) >= _version(known):
-            found[place] = entry
-    return found
+def _latest(side: _Side, bucket: int) -> Iterator[bytes]:
+    """The entries of a bucket in the order of their places, of each the one of the highest version, that came last."""
+    # sorted they take half the memory of a dictionary
+    for _, several in groupby(sorted(side.entries(bucket), key=_place), _place):
+        yield max(reversed(list(several)), key=_version)
+
+
+def _met(ours: Iterator[bytes], theirs: Iterator[bytes]) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """Both sides, each in the order of its places, side by side."""
+    mine, other = next(ours, None), next(theirs, None)
+    while mine is not None or other is not None:
+        if other is None or (mine is not None and _place(mine) < _place(other)):
+            yield mine, None
+            mine = next(ours, None)
+        elif mine is None or _place(other) < _place(mine):
+            yield None, other
+            other = next(theirs, None)
+        else:
+            yield mine, other
+            mine, other = next(ours, None), next(theirs, None)
 
 
 def _place(entry: bytes) -> bytes:
@@ -240,10 +244,14 @@ def _version(entry: bytes) -> int:
     return int.from_bytes(entry[_VERSION], "little", signed=True)
 
 
-def _equal(content: bytes, other: bytes) -> bool:
-    return content == other or NO_CONTENT in (content, other)
+def _differ(mine: bytes, other: bytes, flagged: int) -> bool:
+    """Do their contents differ, or does one carry a flag of `flagged`?"""
+    content, found = mine[_CONTENT], other[_CONTENT]
+    return bool((mine[_FLAG] | other[_FLAG]) & flagged) or (content != found and NO_CONTENT not in (content, found))
 
 
-def _entry(entry: bytes) -> Entry:
+def _entry(entry: bytes | None) -> Entry | None:
+    if entry is None:
+        return None
     place, content, version, flag, index, size = _HEAD.unpack_from(entry)
     return Entry(place, content, version, index, flag, entry[len(entry) - size :])
