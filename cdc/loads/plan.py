@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from cdc.known_types import know
 from cdc.loads.export import Export
 from cdc.loads.table import SourceTable
 from cdc.records.attributes import RawItem
@@ -72,6 +73,9 @@ class Cursor(msgspec.Struct, frozen=True):
     first_read: int | None = None
     last_read: int | None = None
     """When its first and last pages were read, in microseconds since 1970."""
+
+
+know(Unit, Plan, Cursor)
 
 
 def segments_of(table: SourceTable, workers: int) -> int:
