@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from cdc.errors import ConfigError, SinkError
 from cdc.loads.backfill import Backfill, LoadOptions, StepBegan
 from cdc.loads.batches import ReplayStopped
 from cdc.loads.jobs import Jobs
+from cdc.loads.plan import Plan
 from cdc.loads.replay import replay_to_index
 from cdc.loads.table import Page
 from cdc.loads.unit import LoadStopped
@@ -121,6 +122,7 @@ class Errands:
         if job is None:
             planner = load.planner
             plan, units = planner.of_export(_TABLE, location) if location else planner.of_table(_TABLE)
+            self._check_age(plan)
             self._jobs_begun += 1
             plan = msgspec.structs.replace(plan, job=f"job-{self._jobs_begun:04d}")
             load.begin(plan, units)
@@ -135,6 +137,14 @@ class Errands:
             self.count("loads refused since the table is another")
             raise
         self.count("loads finished")
+
+    def _check_age(self, plan: Plan) -> None:
+        """No load may begin with an export of a time before the stream: what was written between is in neither."""
+        if plan.export is None or ":kinesis:" in plan.stream:
+            return
+        began = datetime.fromisoformat(Stream.dynamodb(plan.stream).label).replace(tzinfo=UTC)
+        if plan.export.time < began:
+            self._world.checker.violated(f"a load begins with an export of {plan.export.time}, before its stream")
 
     def _replay(self, task: Task) -> None:
         process, minutes = self._process(task), self._world.chance.choice([1, 10, 1000])
