@@ -22,12 +22,13 @@ _SLEEP_WHILE_OTHERS_READ = 0.05
 
 
 class Pace:
-    """A token bucket that is paid when a read's cost is known; until then as much as a page can cost is reserved.
+    """A token bucket: a read begins with half a page paid, and pays the rest when its cost is known; until then as much
+    as a page can cost is reserved.
 
-    So since the beginning never more was read than the limit allows and one page, however many threads share the pace.
-    It is as little below the limit, unless reads are slow or nobody reads: what was left unused adds up to two seconds,
-    or two pages. Without a limit nothing waits until the table throttles. Then the rate is half of what was reached,
-    and grows again (additive increase, multiplicative decrease).
+    So since the beginning never more was read than the limit allows and one page, however many threads share the pace;
+    the half makes it as often too little as too much. It stays below the limit where reads are slow, or nobody reads:
+    what was left unused adds up to two seconds, or two pages. Without a limit nothing waits until the table throttles.
+    Then the rate is half of what was reached, and grows again (additive increase, multiplicative decrease).
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class Pace:
         """The seconds until this thread may read; where there are none, a page is reserved for it."""
         if self._rate is None or self._of_this_thread:
             return 0.0
-        left = self._free_at + self._reserved / self._rate - self._clock()
+        ahead = min((self._largest or _PAGE_UNITS) / 2, self._rate)
+        left = self._free_at + (self._reserved + ahead) / self._rate - self._clock()
         if left <= 0:
             self._mine.units = max(_PAGE_UNITS, self._largest)
             self._reserved += self._mine.units
