@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 import tenacity
 
 from local.demo.traffic import enable_stream
@@ -104,10 +105,12 @@ class _Backfill:
 
     def kill(self) -> bool:
         """Kill it; False if it had ended already, as a load of one small file may."""
-        assert self.process is not None
+        process = self.process
+        assert process is not None
+        process.wait_until(lambda: self.ended or bool(psutil.Process(process.supervisor.pid).children()), 30)
         if self.ended:
             return False
-        self.process.kill()
+        process.kill()
         return True
 
     def result(self) -> dict[str, Any]:
