@@ -37,8 +37,8 @@ from cdc.verification.verify import verify
 
 __all__ = ["DIMENSIONS"]
 
-_PAGE = 500
-"""Items of a page, however large the table: a page of a small table must not be a small one."""
+_PAGE = 250
+"""Items of a page, however large the table: a segment of the smallest has more, so that its pages are no smaller."""
 _NUMBER = b"00000000"
 _ITEM = {
     "pk": {"S": f"ORDER#{_NUMBER.decode()}"},

@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 from cdc.errors import ConfigError, MalformedRecord
+from cdc.known_types import know
 from cdc.outcome import Rejected
 from cdc.records.change import Change, Wire
 from cdc.records.decoding import Record, Unreadable, change_from_stream_record, read_adapter, read_kinesis, read_lambda
@@ -106,6 +107,8 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
         except (ValueError, msgspec.ValidationError) as error:
             raise MalformedRecord(f"this is no dead letter: {error}") from error
 
+
+know(DeadLetter)
 
 _DEFAULTS = {
     field.name: field.default for field in msgspec.structs.fields(DeadLetter) if field.default is not msgspec.NODEFAULT

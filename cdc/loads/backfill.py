@@ -95,6 +95,7 @@ class Backfill:
             LoadStopped: `stop` was set.
             ConfigError: the table, its stream or its mapping is another than when the load began, or an index refuses
                 what is written.
+            SinkUnavailable: the table has been out of reach for ten minutes; the load can be taken up again.
         """
         plan, units = self.jobs.plan(table, job)
         steps = self.jobs.steps(table, job)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-import tenacity
 from msgspec.structs import replace
 
 from cdc.errors import SinkUnavailable
@@ -15,11 +14,11 @@ from cdc.loads.plan import Cursor, Unit
 from cdc.loads.table import Page
 from cdc.loads.unit import LoadStopped
 from cdc.records.attributes import RawItem
+from cdc.verification.patience import patiently
 
 __all__ = ["ExportPages"]
 
 _ITEMS = 1000
-_READ_WAIT_SECONDS = 20.0
 
 
 @dataclass
@@ -37,7 +36,7 @@ class ExportPages:
     _page: Page | None = None
 
     def page(self, unit: Unit, cursor: Cursor) -> Page:
-        """See `PageReader.page`; a file that can't be read now is asked for again, for as long as it takes."""
+        """See `PageReader.page`."""
 
         def read() -> Page:
             if not self.wanted():
@@ -48,11 +47,7 @@ class ExportPages:
                 self._items = None
                 raise
 
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(SinkUnavailable),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=_READ_WAIT_SECONDS),
-            sleep=self.deployment.sleep,
-        )(read)
+        return patiently(self.deployment, read)
 
     def _page_at(self, unit: Unit, cursor: Cursor) -> Page:
         place = unit.file, cursor.lines

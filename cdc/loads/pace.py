@@ -22,13 +22,13 @@ _SLEEP_WHILE_OTHERS_READ = 0.05
 
 
 class Pace:
-    """A token bucket: a read begins when the mean of all before it is there, and pays its true cost when that is known.
+    """A token bucket: a read begins with half a page paid, and pays the rest when its cost is known; until then as much
+    as a page can cost is reserved.
 
-    What was read since the beginning is never more than the limit allows and a page beside it, however many threads
-    share the pace: while a read is on its way, as much as a page can cost is reserved for it. Neither is it less by
-    more than a page, unless nobody reads: what was left unused adds up to two seconds, or two pages. Without a limit
-    nothing waits until the table throttles. Then the rate is half of what was reached, and grows again (additive
-    increase, multiplicative decrease).
+    So since the beginning never more was read than the limit allows and one page, however many threads share the pace;
+    the half makes it as often too little as too much. It stays below the limit where reads are slow, or nobody reads:
+    what was left unused adds up to two seconds, or two pages. Without a limit nothing waits until the table throttles.
+    Then the rate is half of what was reached, and grows again (additive increase, multiplicative decrease).
     """
 
     def __init__(
@@ -50,7 +50,6 @@ class Pace:
         self._free_at = self._began = clock()
         self._grown_at = self._began
         self._used = 0.0
-        self._reads = 0
         self._largest = 0.0
         self._reserved = 0.0
         self._mine = local()
@@ -76,7 +75,6 @@ class Pace:
         """Pay what the read of this thread has cost."""
         with self._lock:
             self._used += units
-            self._reads += 1
             self._largest = max(self._largest, units)
             self._grow(self._clock())
             self._reserved -= self._of_this_thread
@@ -96,7 +94,8 @@ class Pace:
         """The seconds until this thread may read; where there are none, a page is reserved for it."""
         if self._rate is None or self._of_this_thread:
             return 0.0
-        left = self._free_at + (self._reserved + self._expected()) / self._rate - self._clock()
+        ahead = min((self._largest or _PAGE_UNITS) / 2, self._rate)
+        left = self._free_at + (self._reserved + ahead) / self._rate - self._clock()
         if left <= 0:
             self._mine.units = max(_PAGE_UNITS, self._largest)
             self._reserved += self._mine.units
@@ -107,10 +106,6 @@ class Pace:
         """The units that are reserved for this thread's read."""
         units: float = getattr(self._mine, "units", 0.0)
         return units
-
-    def _expected(self) -> float:
-        """The mean of all reads; of the first, whose cost nobody knows, a second's units at most."""
-        return self._used / self._reads if self._reads else min(_PAGE_UNITS, self._rate or _PAGE_UNITS)
 
     def _forget_unused(self) -> None:
         if self._rate is not None:

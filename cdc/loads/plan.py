@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from cdc.known_types import know
 from cdc.loads.export import Export
 from cdc.loads.table import SourceTable
 from cdc.records.attributes import RawItem
@@ -16,7 +17,9 @@ __all__ = ["Cursor", "Plan", "Unit", "segments_of", "units_of", "units_of_export
 
 _SEGMENT_BYTES = 32 * 1024 * 1024
 _MOST_SEGMENTS = 100_000  # Amazon DynamoDB API Reference, "Scan": TotalSegments is at most 1,000,000
-_SEGMENTS_A_WORKER = 4
+_SEGMENTS_A_WORKER, _MOST_SMALL_SEGMENTS_A_WORKER = 4, 16
+_SMALL_SEGMENT_BYTES = 950_000
+"""On average: segments differ in size, and nearly all of these are read by one request of 1 MB."""
 
 
 class Unit(msgspec.Struct, frozen=True):
@@ -74,9 +77,17 @@ class Cursor(msgspec.Struct, frozen=True):
     """When its first and last pages were read, in microseconds since 1970."""
 
 
+know(Unit, Plan, Cursor)
+
+
 def segments_of(table: SourceTable, workers: int) -> int:
-    """How many segments a table is cut into: many more than workers, so that none waits for a large one."""
-    return min(_MOST_SEGMENTS, max(workers * _SEGMENTS_A_WORKER, -(-table.size_bytes // _SEGMENT_BYTES)))
+    """How many segments a table is cut into: many more than workers, so that none waits for a large one.
+
+    Those of a small table are a page each: one that is little longer would be read by two requests, for a page and for
+    a few items.
+    """
+    pages = min(-(-table.size_bytes // _SMALL_SEGMENT_BYTES), workers * _MOST_SMALL_SEGMENTS_A_WORKER)
+    return min(_MOST_SEGMENTS, max(workers * _SEGMENTS_A_WORKER, pages, -(-table.size_bytes // _SEGMENT_BYTES)))
 
 
 def units_of_export(export: Export) -> Sequence[Unit]:

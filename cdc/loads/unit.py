@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import tenacity
 from msgspec.structs import replace
 
 from cdc.causes import CauseKind
 from cdc.deadline import Deadline
-from cdc.errors import ConfigError, SinkUnavailable
+from cdc.errors import ConfigError
 from cdc.loads.changes import change_of_item, keys_of, loaded_version, must_be_consistent
 from cdc.loads.deployment import Deployment
 from cdc.loads.pace import Pace
@@ -22,13 +21,13 @@ from cdc.outcome import Deferred, Outcome
 from cdc.records.change import Change
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
+from cdc.verification.patience import patiently
 
 __all__ = ["HELD_SECONDS", "LoadStopped", "PageDone", "PageReader", "ScanPages", "UnitLoader"]
 
 HELD_SECONDS = 120.0
 """A page that could not be written for this long is read again: OpenSearch may have forgotten deletes meanwhile."""
 _TRIES_OF_A_REFUSED_PAGE = 3
-_READ_WAIT_SECONDS = 20.0
 _OF_THE_INDEX = frozenset(
     {CauseKind.INDEX_UNAVAILABLE, CauseKind.INDEX_VANISHED, CauseKind.REJECTED_IN_MASSES, CauseKind.STRANGE_ANSWER}
 )
@@ -63,7 +62,8 @@ class PageReader(Protocol):
 
         Raises:
             ConfigError: it can't be read, and a retry can't help.
-            SinkUnavailable: ask again.
+            LoadStopped: it is not wanted any more.
+            SinkUnavailable: it is refused, or has been out of reach for ten minutes.
         """
         ...
 
@@ -92,32 +92,28 @@ class ScanPages:
     wanted: Callable[[], bool]
 
     def page(self, unit: Unit, cursor: Cursor) -> Page:
-        """See `PageReader.page`; a read that is throttled is asked for again, for as long as it takes."""
+        """See `PageReader.page`; a read that is throttled is asked for again, for as long as it takes.
+
+        Raises:
+            LoadStopped: it is not wanted any more.
+            SinkUnavailable: the table refuses, or it has been out of reach for ten minutes.
+        """
 
         def read() -> Page:
             self.pace.wait(self.wanted)
             if not self.wanted():
                 raise LoadStopped
-            try:
-                page = self.deployment.pages.page(
-                    self.table,
-                    unit.segment,
-                    unit.segments,
-                    cursor.after,
-                    consistent=must_be_consistent(self.stream, self.deployment.now()),
-                )
-            except SinkUnavailable as error:
-                if error.cause.kind is CauseKind.OVERLOADED:
-                    self.pace.throttled()
-                raise
+            page = self.deployment.pages.page(
+                self.table,
+                unit.segment,
+                unit.segments,
+                cursor.after,
+                consistent=must_be_consistent(self.stream, self.deployment.now()),
+            )
             self.pace.spent(page.read_units)
             return page
 
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(SinkUnavailable),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=_READ_WAIT_SECONDS),
-            sleep=self.deployment.sleep,
-        )(read)
+        return patiently(self.deployment, read, self.pace.throttled)
 
     def beyond(self, cursor: Cursor, page: Page) -> Cursor:
         """See `PageReader.beyond`."""
@@ -154,32 +150,38 @@ class UnitLoader:
             LoadStopped: it is not wanted any more.
             ConfigError: the table can't be read, or the index refuses what is written.
             SinkMisconfigured: the index can't be written to.
+            SinkUnavailable: the table has been out of reach for ten minutes.
         """
         while not cursor.done:
-            began = self.deployment.clock()
-            page, outcomes, read_at = self._written(unit, cursor)
-            counts = Counter(type(outcome).__name__.lower() for outcome in outcomes)
-            self.sink.flush(self._deadline())
-            cursor = self.pages.beyond(cursor, page)
-            cursor = replace(
-                cursor,
-                items=cursor.items + len(page.items),
-                outcomes=dict(Counter(cursor.outcomes) + counts),
-                read_units=cursor.read_units + page.read_units,
-                first_read=page.began_micros if cursor.first_read is None else cursor.first_read,
-                last_read=page.began_micros,
-            )
-            self.save(cursor)
-            done = self.deployment.clock()
-            yield PageDone(
-                unit.name,
-                len(page.items),
-                page.read_units,
-                counts,
-                read_at - began,
-                done - read_at,
-                self.pages.allowed_units,
-            )
+            cursor, done = self._next(unit, cursor)
+            yield done
+
+    def _next(self, unit: Unit, cursor: Cursor) -> tuple[Cursor, PageDone]:
+        """Load one page. Its items are let go before the next page is read."""
+        began = self.deployment.clock()
+        page, outcomes, read_at = self._written(unit, cursor)
+        counts = Counter(type(outcome).__name__.lower() for outcome in outcomes)
+        self.sink.flush(self._deadline())
+        cursor = self.pages.beyond(cursor, page)
+        cursor = replace(
+            cursor,
+            items=cursor.items + len(page.items),
+            outcomes=dict(Counter(cursor.outcomes) + counts),
+            read_units=cursor.read_units + page.read_units,
+            first_read=page.began_micros if cursor.first_read is None else cursor.first_read,
+            last_read=page.began_micros,
+        )
+        self.save(cursor)
+        done = self.deployment.clock()
+        return cursor, PageDone(
+            unit.name,
+            len(page.items),
+            page.read_units,
+            counts,
+            read_at - began,
+            done - read_at,
+            self.pages.allowed_units,
+        )
 
     def _deadline(self) -> Deadline:
         return Deadline.after(self.held_seconds, clock=self.deployment.clock, wanted=self.wanted)

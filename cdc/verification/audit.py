@@ -30,7 +30,7 @@ class AuditFigure(msgspec.Struct, frozen=True):
     """When the last look ended; None before the first."""
     looks: int = 0
     checked: int = 0
-    """Documents that were judged, drawn by their items or from the index; one that is drawn twice counts twice."""
+    """Documents that were judged, drawn by their items or from the index; each once a look."""
     counts: dict[str, int] = {}
     """Confirmed differences of each class, by the class's name; those that were mended as well."""
     repaired: dict[str, int] = {}

@@ -44,13 +44,23 @@ def patiently(deployment: Deployment, ask: Callable[[], _T], throttled: Callable
             return True
         return deployment.clock() < until
 
+    try:
+        return ask()  # what is made to ask again is garbage in a cycle, for each of millions of pages
+    except SinkUnavailable as error:
+        failed = [error]
+
+    def again() -> _T:
+        if failed:
+            raise failed.pop()
+        return ask()
+
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(passes),
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=20),
         sleep=deployment.sleep,
         before_sleep=_say,
         reraise=True,
-    )(ask)
+    )(again)
 
 
 def _say(state: tenacity.RetryCallState) -> None:

@@ -1,21 +1,21 @@
 """Spool: both sides of a comparison in temporary files, by hash, so that memory stays flat however many there are.
 
 A file holds the entries of one bucket of one side. A bucket that is too large to be compared in memory is split by
-the next bits of the hash, as often as it takes.
+the next byte of the hash, as often as it takes.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import groupby
 from pathlib import Path
 from struct import Struct
 from threading import Lock
 from types import TracebackType
-from typing import BinaryIO
 
 __all__ = ["NO_CONTENT", "Entry", "Pair", "Spool", "packed", "place_of"]
 
@@ -24,11 +24,16 @@ NO_CONTENT = bytes(8)
 
 _PLACE_BYTES = 16
 _HEAD = Struct("<16s8sqBHI")
-_BUCKETS = 64
-_LARGEST_BUCKET = 16 * 1024 * 1024
-"""Bytes of one side that are compared in memory."""
-
-Head = tuple[bytes, bytes, int, int, int, bytes]
+_CONTENT, _VERSION, _FLAG = slice(16, 24), slice(24, 32), 32
+"""Where they stand in an entry."""
+_BUCKETS = 256
+"""One for each value of a byte."""
+_BUFFERED = 4096
+"""Bytes of a bucket that are written at once: a megabyte waits for that on each side, however much is spooled."""
+_LARGEST_BUCKET = 512 * 1024
+"""Bytes of one side that are compared in memory: a 256th of some million items. Of more, all are spooled twice."""
+_BLOCK = 64 * 1024
+"""Bytes of a file that are read at once."""
 
 
 def place_of(index: str, identifier: str, routing: str | None) -> bytes:
@@ -69,71 +74,70 @@ class Pair:
 
 @dataclass
 class _Side:
-    """The files of one side of a spool, one a bucket."""
+    """The buckets of one side of a spool, by byte `level` of the hash. No file stays open: there may be too many."""
 
     folder: Path
     name: str
-    shift: int
-    locks: list[Lock] = field(default_factory=lambda: [Lock() for _ in range(_BUCKETS)])
-    files: dict[int, BinaryIO] = field(default_factory=dict)
+    level: int
+    buffers: list[bytearray] = field(default_factory=lambda: [bytearray() for _ in range(_BUCKETS)])
+    sizes: list[int] = field(default_factory=lambda: [0] * _BUCKETS)
+    """Bytes in files."""
+    lock: Lock = field(default_factory=Lock)
 
-    def add(self, entries: Sequence[bytes]) -> None:
-        grouped: dict[int, list[bytes]] = {}
-        for entry in entries:
-            bucket = (int.from_bytes(entry[:8], "big") >> self.shift) % _BUCKETS
-            grouped.setdefault(bucket, []).append(entry)
-        for bucket, several in grouped.items():
-            with self.locks[bucket]:
-                self._file(bucket).write(b"".join(several))
+    def add(self, entries: Iterable[bytes]) -> None:
+        level, buffers = self.level, self.buffers
+        with self.lock:
+            for entry in entries:
+                bucket = entry[level]
+                buffer = buffers[bucket]
+                buffer += entry
+                if len(buffer) >= _BUFFERED:
+                    self._write(bucket)
 
-    def _file(self, bucket: int) -> BinaryIO:
-        if bucket not in self.files:
-            self.files[bucket] = self._path(bucket).open("wb", buffering=64 * 1024)
-        return self.files[bucket]
+    def _write(self, bucket: int) -> None:
+        buffer = self.buffers[bucket]
+        with self._path(bucket).open("ab", buffering=0) as file:
+            file.write(buffer)
+        self.sizes[bucket] += len(buffer)
+        buffer.clear()
 
     def _path(self, bucket: int) -> Path:
         return self.folder / f"{self.name}-{bucket}"
 
     def size(self, bucket: int) -> int:
-        file = self.files.get(bucket)
-        return 0 if file is None else file.tell()
+        return self.sizes[bucket] + len(self.buffers[bucket])
 
-    def blocks(self, bucket: int) -> Iterator[bytes]:
-        """The bucket's bytes, each block holding whole entries; the file is removed behind them."""
-        if bucket not in self.files:
-            return
-        self.files.pop(bucket).close()
-        path = self._path(bucket)
+    def entries(self, bucket: int) -> Iterator[bytes]:
+        """The bucket's entries; it is empty behind them."""
+        if self.sizes[bucket]:
+            yield from self._in_file(self._path(bucket))
+            self.sizes[bucket] = 0
+        yield from _whole(bytes(self.buffers[bucket]))
+        self.buffers[bucket].clear()
+
+    def _in_file(self, path: Path) -> Iterator[bytes]:
+        rest = b""
         with path.open("rb") as file:
-            rest = b""
-            while block := file.read(_LARGEST_BUCKET // 4):
-                whole = rest + block
-                end = _end_of_entries(whole)
-                rest = whole[end:]
-                yield whole[:end]
+            while block := file.read(_BLOCK):
+                block = rest + block
+                done = 0
+                for entry in _whole(block):
+                    done += len(entry)
+                    yield entry
+                rest = block[done:]
         path.unlink()
 
-    def close(self) -> None:
-        for file in self.files.values():
-            file.close()
 
-
-def _end_of_entries(block: bytes) -> int:
-    at, size, head = 0, len(block), _HEAD.size
-    while at + head <= size:
-        end = at + head + int.from_bytes(block[at + head - 4 : at + head], "little")
-        if end > size:
-            break
+def _whole(block: bytes) -> Iterator[bytes]:
+    """The entries that the block holds whole."""
+    at, total, head = 0, len(block), _HEAD.size
+    unpack = _HEAD.unpack_from
+    while at + head <= total:
+        end = at + head + unpack(block, at)[-1]
+        if end > total:
+            return
+        yield block[at:end]
         at = end
-    return at
-
-
-def _heads(block: bytes) -> Iterator[Head]:
-    at, head, unpack = 0, _HEAD.size, _HEAD.unpack_from
-    while at < len(block):
-        place, content, version, flag, index, size = unpack(block, at)
-        at += head + size
-        yield place, content, version, flag, index, block[at - size : at]
 
 
 class Spool:
@@ -162,8 +166,6 @@ class Spool:
 
     def close(self) -> None:
         """Remove all files."""
-        for side in self._sides:
-            side.close()
         self._stack.close()
 
     def add_ours(self, entries: Sequence[bytes]) -> None:
@@ -183,8 +185,7 @@ class Spool:
         yield from self._compared(self._sides, flagged, noted)
 
     def _made(self, name: str, level: int) -> tuple[_Side, _Side]:
-        shift = 6 * level
-        return _Side(self._folder, f"ours-{name}", shift), _Side(self._folder, f"theirs-{name}", shift)
+        return _Side(self._folder, f"ours-{name}", level), _Side(self._folder, f"theirs-{name}", level)
 
     def _compared(
         self, sides: tuple[_Side, _Side], flagged: int, noted: int, name: str = "0", level: int = 0
@@ -195,46 +196,62 @@ class Spool:
                 yield from self._of_bucket(ours, theirs, bucket, flagged, noted)
                 continue
             inner = self._made(f"{name}.{bucket}", level + 1)
-            try:
-                for side, into in zip(sides, inner, strict=True):
-                    for block in side.blocks(bucket):
-                        into.add([packed(*head) for head in _heads(block)])
-                yield from self._compared(inner, flagged, noted, f"{name}.{bucket}", level + 1)
-            finally:
-                for side in inner:
-                    side.close()
+            for side, into in zip(sides, inner, strict=True):
+                into.add(side.entries(bucket))
+            yield from self._compared(inner, flagged, noted, f"{name}.{bucket}", level + 1)
 
     def _of_bucket(self, ours: _Side, theirs: _Side, bucket: int, flagged: int, noted: int) -> Iterator[Pair]:
-        expected = _by_place(ours, bucket)
-        found = _by_place(theirs, bucket)
-        self.ours += len(expected)
-        self.theirs += len(found)
-        for place, mine in expected.items():
-            other = found.pop(place, None)
-            if other is None:
-                yield Pair(_entry(mine), None)
-            elif (mine[3] | other[3]) & flagged or (mine[1] != other[1] and NO_CONTENT not in (mine[1], other[1])):
+        for mine, other in _met(_latest(ours, bucket), _latest(theirs, bucket)):
+            self.ours += mine is not None
+            self.theirs += other is not None
+            if mine is None or other is None or _differ(mine, other, flagged):
                 yield Pair(_entry(mine), _entry(other))
             else:
                 self.equal += 1
-                self.noted += bool(other[3] & noted)
-        for other in found.values():
-            yield Pair(None, _entry(other))
+                self.noted += bool(other[_FLAG] & noted)
 
 
 _DEEPEST = 6
 
 
-def _by_place(side: _Side, bucket: int) -> dict[bytes, Head]:
-    found: dict[bytes, Head] = {}
-    for block in side.blocks(bucket):
-        for head in _heads(block):
-            known = found.get(head[0])
-            if known is None or head[2] >= known[2]:
-                found[head[0]] = head
-    return found
+def _latest(side: _Side, bucket: int) -> Iterator[bytes]:
+    """The entries of a bucket in the order of their places, of each the one of the highest version, that came last."""
+    # sorted they take half the memory of a dictionary
+    for _, several in groupby(sorted(side.entries(bucket), key=_place), _place):
+        yield max(reversed(list(several)), key=_version)
 
 
-def _entry(head: Head) -> Entry:
-    place, content, version, flag, index, about = head
-    return Entry(place, content, version, index, flag, about)
+def _met(ours: Iterator[bytes], theirs: Iterator[bytes]) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """Both sides, each in the order of its places, side by side."""
+    mine, other = next(ours, None), next(theirs, None)
+    while mine is not None or other is not None:
+        if other is None or (mine is not None and _place(mine) < _place(other)):
+            yield mine, None
+            mine = next(ours, None)
+        elif mine is None or _place(other) < _place(mine):
+            yield None, other
+            other = next(theirs, None)
+        else:
+            yield mine, other
+            mine, other = next(ours, None), next(theirs, None)
+
+
+def _place(entry: bytes) -> bytes:
+    return entry[:_PLACE_BYTES]
+
+
+def _version(entry: bytes) -> int:
+    return int.from_bytes(entry[_VERSION], "little", signed=True)
+
+
+def _differ(mine: bytes, other: bytes, flagged: int) -> bool:
+    """Do their contents differ, or does one carry a flag of `flagged`?"""
+    content, found = mine[_CONTENT], other[_CONTENT]
+    return bool((mine[_FLAG] | other[_FLAG]) & flagged) or (content != found and NO_CONTENT not in (content, found))
+
+
+def _entry(entry: bytes | None) -> Entry | None:
+    if entry is None:
+        return None
+    place, content, version, flag, index, size = _HEAD.unpack_from(entry)
+    return Entry(place, content, version, index, flag, entry[len(entry) - size :])

@@ -209,14 +209,17 @@ class _Run:
         self._look_at_the_rest()
 
     def sample(self, size: int, chance: random.Random) -> None:
-        """Look at random items and random documents."""
-        for pairs in _parts(self._sampled_items(size, chance)):
-            self._look(pairs)
+        """Look at random items and random documents; once at a document that is drawn from both sides."""
+        looked: set[tuple[str, str, str | None]] = set()
+        for candidates in _parts(self._sampled_items(size, chance)):
+            looked.update((one.index, one.id, one.routing) for one in candidates)
+            self._look(candidates)
         for index in self.expectations.indices:
             seed = chance.randrange(1 << 31)
             drawn = patiently(self.deployment, partial(self._drawn, index, size, seed))
             self.documents += len(drawn)
-            self._look(self.candidates.of_documents(index, drawn))
+            others = [one for one in drawn if (index, one[0], one[1]) not in looked]
+            self._look(self.candidates.of_documents(index, others))
         self._look_at_the_rest()
 
     def _look_at_the_rest(self) -> None:

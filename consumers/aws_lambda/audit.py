@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 100
 """Items of one look."""
 _SETTLE_SECONDS = 30.0
-"""What differs is looked at again so much later: a function that writes changes may have been behind by less."""
+"""A difference is looked at again so much later: a function that writes changes may have been behind by less."""
 _LOOK_SECONDS = 120.0
 """With less time left no further look begins."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cdc.errors import ConfigError
+from consumers.exit_codes import after_signal
 from consumers.settings import load_settings
 
 if TYPE_CHECKING:
@@ -169,12 +170,19 @@ def _run(backfill: Backfill, screen: Any, table: str, job: str, *, verify: bool)
 
 @contextmanager
 def _stopped_in_order(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and the first Ctrl-C stop the load behind the pages it is at; the second Ctrl-C ends it at once."""
+    """The first SIGTERM or Ctrl-C stops the load behind the pages it is at; a second one ends the process at once."""
 
-    def once(number: int, _frame: object) -> None:
+    def once(_number: int, _frame: object) -> None:
         stop()
         print("stopping behind the pages that are being written …", file=sys.stderr)
-        signal.signal(number, before[number])
+        for number in before:
+            signal.signal(number, at_once)
+
+    def at_once(number: int, _frame: object) -> None:
+        from rich.console import Console
+
+        Console(stderr=True).show_cursor()  # the bar hides it
+        os._exit(after_signal(number))  # Python itself would wait for the load's threads
 
     before: dict[int, Any] = {number: signal.signal(number, once) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -36,7 +36,7 @@ class Audits:
     running: Running
     audits: Sequence[Audit]
     items_per_hour: int
-    """Of each table."""
+    """The figures of each table."""
     _told: dict[str, float] = field(default_factory=dict)
     """When a table's figure was logged last."""
 

@@ -88,7 +88,12 @@ def test_trimmed_records_stop_the_process_which_says_since_when_and_go_on_only_w
     assert letter.sequence.isdecimal()
 
 
-def test_a_gap_is_repaired_while_the_consumer_goes_on(
+def letters(aws: Any, bucket: str) -> list[Any]:
+    store = S3DeadLetters(aws("s3"), bucket)
+    return [store.read(key) for key in store.keys()]  # noqa: SIM118  (no dictionary)
+
+
+def test_a_lease_whose_shard_is_gone_stops_the_process_and_is_dropped_and_repaired_only_when_told(
     deployment: dict[str, str],
     consumer: Callable[..., Any],
     address: str,
@@ -97,43 +102,9 @@ def test_a_gap_is_repaired_while_the_consumer_goes_on(
     bucket: str,
     opensearch: Any,
     index: str,
-) -> None:
-    """A document whose item's removal was trimmed is gone again; until then the consumer says that it is degraded."""
-    dynamodb = aws("dynamodb")
-    read_and_stopped(consumer, dynamodb, table[0], opensearch, index, range(10))
-    version = version_before_stream(Stream.dynamodb(table[1]).minute or 0)
-    left = {"version": version, "version_type": "external_gte"}
-    opensearch.index(index=index, id="removed|x", body={"pk": "removed", "sk": "x", "n": 1}, params=left)
-    write(dynamodb, table[0], range(20, 30))
-    deployment["CDC_ON_GAP"] = "repair"
-    with standing_in(str(endpoint_of(deployment, "dynamodbstreams")), trimmed) as url:
-        deployment["AWS_ENDPOINT_URL_DYNAMODB_STREAMS"] = url
-        process = consumer("--table", table[0])
-        await_equal(lambda: "repairing" in str(ready(address)), 60)
-        assert ready(address)[1]["state"] == "degraded"
-        assert len(letters(aws, bucket)) == 1
-        await_equal(lambda: ready(address)[1]["state"] == "ready", 60)
-    assert in_index(opensearch, index) == in_table(dynamodb, table[0])
-    assert letters(aws, bucket) == []
-    process.terminate()
-    assert process.wait(60) == 0
-
-
-def letters(aws: Any, bucket: str) -> list[Any]:
-    store = S3DeadLetters(aws("s3"), bucket)
-    return [store.read(key) for key in store.keys()]  # noqa: SIM118  (no dictionary)
-
-
-def test_a_lease_whose_shard_is_gone_stops_the_process_and_is_dropped_only_when_told(
-    deployment: dict[str, str],
-    consumer: Callable[..., Any],
-    aws: Any,
-    table: tuple[str, str],
-    bucket: str,
-    opensearch: Any,
-    index: str,
     tmp_path: Path,
 ) -> None:
+    """A document whose item's removal was in the shard is gone after the repair; until then `/readyz` tells it."""
     dynamodb, leases = aws("dynamodb"), deployment["CDC_APPLICATION"]
     read_and_stopped(consumer, dynamodb, table[0], opensearch, index, range(10))
     (lease,) = [item for item in dynamodb.scan(TableName=leases)["Items"] if "streamName" in item]
@@ -148,8 +119,19 @@ def test_a_lease_whose_shard_is_gone_stops_the_process_and_is_dropped_only_when_
     assert f"a gap in {gone} (made 2023-11-14T22:13:20Z)" in log
     assert "the shard is gone; everything after sequence number 123 may be missing" in log
 
-    deployment["CDC_ON_GAP"] = "continue"
-    read_and_stopped(consumer, dynamodb, table[0], opensearch, index, range(20, 30))
+    version = version_before_stream(Stream.dynamodb(table[1]).minute or 0)
+    left = {"version": version, "version_type": "external_gte"}
+    opensearch.index(index=index, id="removed|x", body={"pk": "removed", "sk": "x", "n": 1}, params=left)
+    write(dynamodb, table[0], range(20, 30))
+    deployment["CDC_ON_GAP"] = "repair"
+    process = consumer("--table", table[0])
+    await_equal(lambda: "repairing" in str(ready(address)), 150)
+    assert ready(address)[0] == 503
     (letter,) = letters(aws, bucket)
     assert (letter.sink, letter.sequence, letter.record["shard"]) == ("stream", "123", gone)
+    await_equal(lambda: ready(address)[1]["state"] == "ready", 60)
+    assert letters(aws, bucket) == []
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]), 60)
+    process.terminate()
+    assert process.wait(60) == 0
     assert len([item for item in dynamodb.scan(TableName=leases)["Items"] if "streamName" in item]) == 1

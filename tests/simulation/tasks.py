@@ -21,7 +21,7 @@ class Task:
         self.wake_at = 0.0
         """The time before which it should not be let on: it sleeps."""
         self.meanwhile: Callable[[], object] | None = None
-        """What has to happen before it goes on."""
+        """The event that it waits for."""
         self.step_name = ""
         """The part of its work that it is at."""
         self.has_unwritten = False
@@ -29,7 +29,7 @@ class Task:
         self.read_at: float | None = None
         """When it began to read the page that it has in hand."""
         self.error: BaseException | None = None
-        """What ended it, if not its own end."""
+        """The error that ended it, if there was one."""
         self.done = False
         self._act = act
         self._killed = False

@@ -57,9 +57,9 @@ def test_the_event_decides_about_a_repair_else_the_setting(setting: bool, asked:
 
 def test_no_further_look_begins_when_the_time_is_up() -> None:
     (figure,) = answer(World().filled(), items=1000, seconds=100)["audits"]
-    assert figure["checked"] == 14
+    assert figure["checked"] == 7
     (figure,) = answer(World().filled(), items=1000)["audits"]
-    assert figure["checked"] == 140
+    assert figure["checked"] == 70
 
 
 def test_what_it_finds_is_a_metric_of_the_table() -> None:

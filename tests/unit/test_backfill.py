@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -10,17 +11,18 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cdc.errors import ConfigError
+from cdc.causes import CauseKind
+from cdc.errors import ConfigError, SinkUnavailable
 from cdc.loads.backfill import Backfill, BackfillResult, LoadOptions, StepBegan
 from cdc.loads.jobs import FolderObjects, Jobs
 from cdc.loads.plan import Cursor
 from cdc.loads.table import DynamoDBPages
 from cdc.loads.unit import HELD_SECONDS, LoadStopped, PageDone
-from cdc.records.change import StreamView
 from tests.loading import LoadedTable
 from tests.verifying import World, compiled_of
 
 TRIES = 3
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -178,6 +180,52 @@ def test_what_happens_to_the_table_with_the_last_page_is_seen_before_the_load_co
     assert not jobs.steps("shop", job)
 
 
+class Failing:
+    """Pages that fail so often, each time by this error, before they are read."""
+
+    def __init__(self, pages: Any, error: Exception, times: int) -> None:
+        self._pages = pages
+        self._error = error
+        self.left = times
+
+    def describe(self, table: str) -> Any:
+        return self._pages.describe(table)
+
+    def page(self, *asked: Any, **options: Any) -> Any:
+        if self.left > 0:
+            self.left -= 1
+            raise self._error
+        return self._pages.page(*asked, **options)
+
+
+EXPIRED = SinkUnavailable("table", "ExpiredTokenException", kind=CauseKind.AWS_REFUSED)
+AWAY = SinkUnavailable("table", "ConnectionClosedError", kind=CauseKind.OUT_OF_REACH)
+THROTTLED = SinkUnavailable("table", "ThrottlingException", kind=CauseKind.OVERLOADED)
+EVER = 1_000_000
+
+
+@pytest.mark.parametrize("error", [EXPIRED, AWAY], ids=["credentials expire", "out of reach"])
+def test_a_table_that_cannot_be_read_any_more_ends_the_load_in_bounded_time(
+    world: World, jobs: Jobs, error: SinkUnavailable
+) -> None:
+    job, _ = stopped(world, jobs)
+    began = world.clock()
+    deployment = replace(world.deployment, pages=Failing(world.deployment.pages, error, EVER))
+    with pytest.raises(SinkUnavailable, match=error.cause.text):
+        load_of(deployment, jobs).run("shop", job)
+    assert world.clock() - began < 700
+    assert load_of(world.deployment, jobs).run("shop", job).loaded.items == 40
+
+
+@pytest.mark.parametrize(("error", "times"), [(AWAY, 12), (THROTTLED, 200)], ids=["out of reach", "throttled"])
+def test_a_table_that_is_read_again_after_a_while_does_not_end_the_load_and_the_wait_is_told(
+    world: World, jobs: Jobs, error: SinkUnavailable, times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployment = replace(world.deployment, pages=Failing(world.deployment.pages, error, times))
+    assert loaded(load_of(deployment, jobs), verify=False).loaded.items == 40
+    assert f"asked for the 10th time: {error.cause.text}" in caplog.text
+
+
 def test_a_changed_mapping_ends_the_load(world: World, jobs: Jobs) -> None:
     job, _ = stopped(world, jobs)
     world.compiled = compiled_of("[{index: orders, on_remove: keep}]")
@@ -292,48 +340,3 @@ def test_an_aborted_load_is_not_taken_up(world: World, jobs: Jobs) -> None:
 
 
 # --- through Kinesis
-
-
-class Asked:
-    """Notes how pages are asked for."""
-
-    def __init__(self, pages: Any) -> None:
-        self._pages = pages
-        self.consistent: list[bool] = []
-
-    def describe(self, table: str) -> Any:
-        return self._pages.describe(table)
-
-    def page(self, *asked: Any, **options: Any) -> Any:
-        self.consistent.append(options.get("consistent", False))
-        return self._pages.page(*asked, **options)
-
-
-@pytest.mark.parametrize("kinesis", [False, True])
-def test_a_table_that_is_read_through_kinesis_is_read_consistently(kinesis: bool, jobs: Jobs) -> None:
-    """Its pages rank by the moment of their requests: they must show all that was written before."""
-    from dataclasses import replace
-
-    table = LoadedTable(kinesis=kinesis)
-    for number in range(9):
-        table.table.put((f"k{number}", "x"), {"n": number})
-    table.clock.sleep(3600)  # a table whose stream is young is read consistently too
-    asked = Asked(table.deployment.pages)
-    deployment = replace(table.deployment, pages=asked)
-    arn = table.stream.arn if kinesis else None
-    load = load_of(deployment, jobs, kinesis_stream_arn=arn)
-    plan, units = load.planner.of_table("shop")
-    load.begin(plan, units)
-    load.run("shop", plan.job, verify=False)
-    assert set(asked.consistent[: len(units)]) == {kinesis}
-    size = table.deployment.pages.describe("shop").size_bytes
-    assert plan.read_units == size / 4096 / (1 if kinesis else 2)
-
-
-def test_views_without_images_are_loaded_too(jobs: Jobs) -> None:
-    table = LoadedTable(view=StreamView.KEYS_ONLY)
-    table.table.put(("a", "x"), {"n": 1})
-    table.clock.sleep(2)
-    names: Sequence[str] = loaded(load_of(table.deployment, jobs)).plan.indices
-    assert names == ("orders",)
-    assert table.documents() == table.wanted()

@@ -15,6 +15,7 @@ import msgspec
 
 from cdc.causes import CauseKind
 from cdc.errors import ConfigError, SinkUnavailable
+from cdc.known_types import know
 from cdc.mappings.model import TOMBSTONE_FIELD
 from cdc.sinks.opensearch.memory import Memory
 from cdc.sinks.opensearch.provenance import RememberedSource
@@ -134,6 +135,9 @@ class _Count(msgspec.Struct, frozen=True):
 
 class _Tombstone(msgspec.Struct, frozen=True):
     tombstone: Any = msgspec.field(name=TOMBSTONE_FIELD, default=None)
+
+
+know(_Page, _Several, _Count, _Tombstone)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cdc.causes import CauseKind
+from cdc.causes import KINDS, CauseKind
 from cdc.duration import parse_seconds
 from cdc.errors import SinkMisconfigured, SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping
@@ -74,6 +74,13 @@ def prepare(
                     "opensearch",
                     f"the index {index} can't be used: {status} {error!s:.500}",
                     remedy=_remedy(status, compiled.mapping.source),
+                ) from error
+            if blocked:
+                raise SinkUnavailable(
+                    "opensearch",
+                    f"the index {index} is blocked: {error!s:.200}",
+                    remedy=KINDS[CauseKind.INDEX_UNAVAILABLE].remedy,
+                    kind=CauseKind.INDEX_UNAVAILABLE,
                 ) from error
             raise SinkUnavailable(
                 "opensearch",

@@ -16,6 +16,7 @@ from uuid import uuid4
 import msgspec
 
 from cdc.errors import ConfigError
+from cdc.known_types import know
 from cdc.mappings.identity import RememberedDocuments
 from cdc.records.stream import Stream
 from cdc.sinks.opensearch.provenance import RememberedSource
@@ -102,6 +103,9 @@ class Memory:
                 f"_meta.cdc.{part}.{table} of the index {self.index} can't be read: {error}",
                 remedy="It was written by another version: remove it from the index's mapping, or use a new index.",
             ) from error
+
+
+know(RememberedSource, RememberedDocuments)
 
 
 def _map(value: Any) -> Mapping[str, Any]:
