@@ -109,6 +109,8 @@ class Repairer:
     def _written(self, index: str, faults: Sequence[_Fault], archived: Mapping[str, int]) -> list[_Fault]:
         """Write; those that OpenSearch took, or held something newer for."""
         stream, compiled = self.expectations.stream, self.expectations.only(index)
+        # Kinesis tells changes apart by their time: without one an outcome that is not written could not be told
+        micros = int(self.deployment.now() * 1_000_000) if stream.minute is None else None
         items: list[Change] = []
         removals: list[Change] = []
         deletes: dict[str, Write] = {}
@@ -116,11 +118,11 @@ class Repairer:
         by_id = [fault for fault in faults if fault not in by_item]
         for fault in by_item:
             version = version_of_repair(fault.difference, archived, self.expectations.version)
-            items.append(change_of_item(None, fault.candidate.keys or {}, stream, version=version))
+            items.append(change_of_item(None, fault.candidate.keys or {}, stream, version=version, micros=micros))
         for number, fault in enumerate(by_id):
             version = version_of_repair(fault.difference, archived, self.expectations.version)
             deletes[str(number)] = Delete(index, fault.candidate.id, fault.candidate.routing, version)
-            removal = change_of_item(None, {}, stream, version=version)
+            removal = change_of_item(None, {}, stream, version=version, micros=micros)
             removals.append(msgspec.structs.replace(removal, event_id=str(number)))
         by_mapping = self.deployment.load_sink(self.deployment.index(lambda _table: compiled))
         latest = WriteLatestState(by_mapping, self.deployment.items, self._check)

@@ -59,7 +59,7 @@ class Errands:
         self._world = world
         self._disturb = Faults(world.plan.seed + 2, 1.5 * world.plan.disturbance)
         self._held = Faults(world.plan.seed + 3, 0.15)
-        self._kills = Faults(world.plan.seed + 5, 0.08)
+        self._kills = Faults(world.plan.seed + 5, 0.12)
         self._pages_faults = Faults(world.plan.seed + 4, world.plan.fault_rate)
         self.repaired = False
         """Is a repair wanted in the end?"""
@@ -73,13 +73,22 @@ class Errands:
     def backfill(self, steps: int = 1) -> None:
         """Somebody begins a load, or takes up the one that is not finished: beside whoever runs it already. It comes
         so far before others have their turns."""
+        if self._is_enough:
+            return
         self.loaded = True
         self._start("backfill", self._backfill)
         for _ in range(steps):
             self.step()
 
+    @property
+    def _is_enough(self) -> bool:
+        """Is one finished load all that there will be? A second one would mend what the first has done wrong."""
+        return self._world.plan.seed % 2 == 1 and self._finished()
+
     def load_export(self, amount: int) -> None:
         """Somebody loads an export: a new one, or one that was made before; that may be too old."""
+        if self._is_enough:
+            return
         self.loaded = True
         world = self._world
         too_old = int(world.plan.full > 0) if world.kinesis else 0  # by Kinesis nothing tells which exports are
@@ -353,6 +362,7 @@ class Errands:
         OpenSearch forgets."""
         task.read_at = page.began_micros / 1e6 if task.step_name == "load" else None
         items = page.items
+        task.has_unwritten = task.step_name == "load" and bool(items)
         if items and self._held.draw(task.name, {"overtaken": 2}):
             task.pause(meanwhile=lambda: self._foreign.overtake(self._world.chance.choice(items)))
         else:

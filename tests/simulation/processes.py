@@ -45,7 +45,7 @@ class Process:
     @property
     def jobs(self) -> Jobs:
         """The jobs of loads."""
-        return Jobs(objects_of(_Patient(self.world.s3, self._asked)))
+        return Jobs(objects_of(_Patient(self.world.s3, self._asked, self._put)))
 
     @property
     def deployment(self) -> Deployment:
@@ -88,6 +88,11 @@ class Process:
             sleep=self._sleep,
         )
 
+    def _put(self, key: str) -> None:
+        """A cursor may be kept once its page is written."""
+        if "/cursors/" in key and self.task.has_unwritten:
+            self.world.checker.violated(f"{key} is kept before its page is written")
+
     def _asked(self) -> None:
         self.asked(self.task)
 
@@ -95,6 +100,7 @@ class Process:
         self.task.pause(self.world.clock() + seconds)
 
     def _asked_server(self, *, is_write: bool) -> None:
+        self.task.has_unwritten = self.task.has_unwritten and not is_write
         held_seconds = 0.0 if self.task.read_at is None else self.world.clock() - self.task.read_at
         if is_write and held_seconds > _LONGEST_HELD_SECONDS:
             self.world.checker.violated(f"a load writes a page that it read {held_seconds:.0f} s ago")
@@ -164,8 +170,9 @@ class _Patient:
 
     _TRIES = 6
 
-    def __init__(self, s3: Any, asked: Callable[[], None]) -> None:
+    def __init__(self, s3: Any, asked: Callable[[], None], put: Callable[[str], None] = lambda _key: None) -> None:
         self._s3 = s3
+        self._put = put
         self._asked = asked
         self.exceptions = s3.exceptions
 
@@ -180,6 +187,8 @@ class _Patient:
             from botocore.exceptions import BotoCoreError, ClientError
 
             self._asked()
+            if name == "put_object":
+                self._put(options["Key"])
             for _ in range(self._TRIES - 1):
                 with suppress(BotoCoreError):
                     try:

@@ -24,6 +24,8 @@ class Task:
         """The event that it waits for."""
         self.step_name = ""
         """The part of its work that it is at."""
+        self.has_unwritten = False
+        """Has it a page with items in hand that no request has written yet?"""
         self.read_at: float | None = None
         """When it began to read the page that it has in hand."""
         self.error: BaseException | None = None
