@@ -43,8 +43,10 @@ def test_nothing_is_lost_stale_or_twice(chaos: World, fault: Fault) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.skipif(SEED % 2 == 1, reason="played every other day: python -m tests.chaos.backfills plays it now")
 def test_a_full_table_is_loaded_whole_while_everything_goes_wrong(chaos: World) -> None:
-    way = WAYS[SEED % len(WAYS)]
+    ways = [way for way in WAYS if way != "kinesis"]  # LocalStack's Kinesis takes a core of its own for that
+    way = ways[SEED % len(ways)]
     print(f"seed {SEED}: {way}")
     played = play_backfill(chaos, 1500, way, SEED, batches_per_second=5)
     assert played.documents > 300
