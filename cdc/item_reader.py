@@ -20,7 +20,7 @@ from cdc.records.identity import keys_digest
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
-__all__ = ["DynamoDBItems", "ItemReader"]
+__all__ = ["DynamoDBItems", "ItemReader", "for_boto3"]
 
 _KEYS_PER_READ = 100  # Amazon DynamoDB API Reference, "BatchGetItem": 100 items and 16 MB at most
 
@@ -48,7 +48,7 @@ class DynamoDBItems:
 
     def read(self, table: str, keys: Sequence[RawItem], deadline: Deadline) -> Sequence[RawItem | None]:
         """See `ItemReader.read`."""
-        wanted = {keys_digest(key): _for_boto3(key) for key in keys}
+        wanted = {keys_digest(key): for_boto3(key) for key in keys}
         names = tuple(keys[0]) if keys else ()
         found: dict[str, RawItem] = {}
         digests = list(wanted)
@@ -93,7 +93,7 @@ class DynamoDBItems:
             return self.client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
 
 
-def _for_boto3(key: RawItem) -> dict[str, Any]:
+def for_boto3(key: RawItem) -> dict[str, Any]:
     """Binary as bytes: boto3 would encode base64 text once more."""
     return {
         name: {"B": b64decode(value["B"])} if isinstance(value.get("B"), str) else dict(value)

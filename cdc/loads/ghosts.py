@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,9 +27,9 @@ from cdc.loads.changes import change_of_item, keys_of, loaded_version
 from cdc.loads.deployment import ArchivePlace, Deployment
 from cdc.loads.table import SourceTable
 from cdc.mappings.compiled import CompiledMapping
-from cdc.mappings.document_id import document_id, is_digest, key_text
-from cdc.mappings.model import TABLE, TOMBSTONE_FIELD
-from cdc.mappings.removals import RemovalsOnly, removals_of
+from cdc.mappings.document_id import is_digest
+from cdc.mappings.model import TOMBSTONE_FIELD
+from cdc.mappings.removals import RemovalsByEvent, RemovalsOnly, removals_of
 from cdc.mappings.writes import Delete, Put, Write
 from cdc.outcome import Rejected
 from cdc.records.attributes import RawItem
@@ -240,11 +240,8 @@ class _Lookup:
                 return
 
     def _ids(self, index: str, keys: RawItem) -> set[str]:
-        table = self.source.name
         return {
-            document_id(
-                [table if name == TABLE else key_text(keys[name]) for name in owner.document.id or sorted(keys)]
-            )
+            self._keys.id_of(owner.document.id, keys)
             for owner in self.expectations.only(index).owners
             if owner.may_take(keys)
         }
@@ -269,7 +266,7 @@ class _Lookup:
             else Delete(index, name, found.routing, found.version)
             for name, found in hashed.items()
         }
-        fixed = _ByIds(one.mapping, one.table, one.owners, one.keys, writes)
+        fixed = RemovalsByEvent(one.mapping, one.table, one.owners, one.keys, writes)
         sink = self.deployment.load_sink(self.deployment.index(lambda _table: fixed))
         try:
             changes = [replace(self._removal({}, found.version), event_id=name) for name, found in hashed.items()]
@@ -295,14 +292,3 @@ class _OfLookup(RemovalsOnly):
         """None for an item that is gone, where documents are kept."""
         stays = change.operation is Operation.REMOVE and self.keeps(change.raw_keys)
         return () if stays else super().writes(change)
-
-
-@dataclass(frozen=True)
-class _ByIds(CompiledMapping):
-    """A mapping for documents that no item makes: each change removes the one that its event names."""
-
-    removals: Mapping[str, Write] = field(default_factory=dict)
-
-    def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
-        """The removal."""
-        return (self.removals[change.event_id],)

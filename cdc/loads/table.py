@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cdc.aws_errors import code_of, translated
 from cdc.errors import ConfigError, SinkUnavailable
+from cdc.item_reader import for_boto3
 from cdc.records.attributes import RawItem
 from cdc.records.change import StreamView
 from cdc.records.stream import Stream
@@ -124,7 +124,7 @@ class DynamoDBPages:
         """See `TablePages.page`."""
         more: dict[str, Any] = {}
         if after is not None:
-            more["ExclusiveStartKey"] = _key_for_boto3(after)
+            more["ExclusiveStartKey"] = for_boto3(after)
         if limit:
             more["Limit"] = limit
         began = int(self.now() * 1_000_000)
@@ -157,11 +157,3 @@ def _asked(table: str, remedy: str, ask: Callable[[], Any]) -> Any:
         if code in ("AccessDeniedException", "UnrecognizedClientException", "ValidationException"):
             raise ConfigError(f"the table {table} can't be read: {code}", remedy=remedy) from error
         raise
-
-
-def _key_for_boto3(key: RawItem) -> dict[str, Any]:
-    """Binary as bytes: boto3 would encode base64 text once more."""
-    return {
-        name: {"B": b64decode(value["B"])} if isinstance(value.get("B"), str) else dict(value)
-        for name, value in key.items()
-    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.model import TOMBSTONE_FIELD
@@ -10,7 +11,7 @@ from cdc.mappings.writes import Delete, Put, Write
 from cdc.outcome import Rejected
 from cdc.records.change import Change
 
-__all__ = ["RemovalsOnly", "is_removal", "removals_of"]
+__all__ = ["RemovalsByEvent", "RemovalsOnly", "is_removal", "removals_of"]
 
 _TOMBSTONE = f'{{"{TOMBSTONE_FIELD}":'.encode()
 
@@ -25,6 +26,17 @@ class RemovalsOnly(CompiledMapping):
     def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
         """The removals among the writes that the change makes."""
         return tuple(write for write in super().writes(change) if is_removal(write))
+
+
+@dataclass(frozen=True)
+class RemovalsByEvent(CompiledMapping):
+    """A mapping for documents that it makes of no item: each change removes the one that its event id names."""
+
+    removals: Mapping[str, Write] = field(default_factory=dict)
+
+    def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
+        """The removal."""
+        return (self.removals[change.event_id],)
 
 
 def removals_of(compiled: CompiledMapping) -> RemovalsOnly:

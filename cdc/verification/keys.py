@@ -58,11 +58,12 @@ class KeysOfDocuments:
             pinned = self._pinned(owner.document.where)
             texts = {name: _text(value) for name, value in values.items()}
             keys = self._typed({**{name: text for name, text in texts.items() if text is not None}, **pinned})
-            if keys is not None and self._makes(owner.document.id, keys) == identifier:
+            if keys is not None and self.id_of(owner.document.id, keys) == identifier:
                 return keys
         return None
 
-    def _makes(self, names: Sequence[str], keys: RawItem) -> str:
+    def id_of(self, names: Sequence[str], keys: RawItem) -> str:
+        """The id that these parts of an item's keys make; without any that of all its keys."""
         table = self.expectations.stream.table
         return document_id([table if name == TABLE else key_text(keys[name]) for name in names or sorted(keys)])
 

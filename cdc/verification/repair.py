@@ -18,7 +18,7 @@ from cdc.deadline import Deadline
 from cdc.errors import ConfigError
 from cdc.loads.changes import change_of_item
 from cdc.loads.deployment import Deployment
-from cdc.mappings.compiled import CompiledMapping
+from cdc.mappings.removals import RemovalsByEvent
 from cdc.mappings.writes import Delete, Write
 from cdc.outcome import Deferred, Outcome, Rejected
 from cdc.records.change import Change
@@ -127,7 +127,7 @@ class Repairer:
         by_mapping = self.deployment.load_sink(self.deployment.index(lambda _table: compiled))
         latest = WriteLatestState(by_mapping, self.deployment.items, self._check)
         done = self._settled(by_item, self._outcomes(latest, items))
-        fixed = _Deletes(compiled.mapping, compiled.table, compiled.owners, compiled.keys, deletes)
+        fixed = RemovalsByEvent(compiled.mapping, compiled.table, compiled.owners, compiled.keys, deletes)
         direct = self.deployment.load_sink(self.deployment.index(lambda _table: fixed))
         return done + self._settled(by_id, self._outcomes(direct, removals))
 
@@ -194,13 +194,3 @@ _Place = tuple[str, str, str | None]
 
 def _place(candidate: Candidate) -> _Place:
     return candidate.index, candidate.id, candidate.routing
-
-
-@dataclass(frozen=True)
-class _Deletes(CompiledMapping):
-    """A mapping for documents that it makes of no item: each change removes the one that it names."""
-
-    deletes: Mapping[str, Write] = field(default_factory=dict)
-
-    def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
-        return (self.deletes[change.event_id],)
