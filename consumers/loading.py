@@ -12,7 +12,7 @@ from cdc.errors import ConfigError
 from cdc.loads.deployment import ArchivePlace, Deployment, ExportClients
 from cdc.loads.jobs import FolderObjects, Jobs, S3Objects
 from cdc.loads.table import DynamoDBPages
-from cdc.mappings.compiled import CompiledMapping
+from cdc.mappings.document_writer import DocumentWriter
 from cdc.sinks import Sink
 from consumers.clients import LateClient, aws_client, item_client, opensearch_options
 from consumers.pipelines import LOAD
@@ -41,7 +41,7 @@ def deployment_of(runtime: Runtime) -> Deployment:
 
     pipelines, settings = runtime.pipelines, runtime.settings
 
-    def index(mapping_of: Callable[[str], CompiledMapping]) -> Sink:
+    def index(mapping_of: Callable[[str], DocumentWriter]) -> Sink:
         sink = pipelines.index(mapping_of)
         if sink is None:
             raise ConfigError("there is no index", remedy="Set CDC_OPENSEARCH_ENDPOINT.")

@@ -25,7 +25,7 @@ from cdc.delivery.retrying import Retrying, until_deadline
 from cdc.delivery.traced import Traced
 from cdc.duration import parse_seconds
 from cdc.errors import SinkUnavailable
-from cdc.mappings.compiled import CompiledMapping
+from cdc.mappings.document_writer import DocumentWriter
 from cdc.observer import UNOBSERVED, Observer
 from cdc.records.change import StreamView
 from cdc.records.stream import Stream
@@ -164,7 +164,7 @@ class PipelineFactory:
 
         return prepare
 
-    def index(self, mapping_of: Callable[[str], CompiledMapping]) -> Sink | None:
+    def index(self, mapping_of: Callable[[str], DocumentWriter]) -> Sink | None:
         """The index by these mappings, with nothing around it; None if there is none."""
         if self.clients.opensearch is None or self.targets is None:
             return None

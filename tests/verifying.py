@@ -13,6 +13,7 @@ from cdc.dead_letters.letter import letter_of
 from cdc.deadline import Deadline
 from cdc.loads.deployment import Deployment
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
+from cdc.mappings.document_writer import DocumentWriter
 from cdc.mappings.files import parse_mapping
 from cdc.outcome import Rejected
 from cdc.records.change import Change, StreamView
@@ -71,7 +72,7 @@ class World:
         prepare(self.server, self.compiled, stream, self.targets, self.clock, self.clock.sleep)  # type: ignore[arg-type]
         return self.compiled
 
-    def _index(self, mapping_of: Callable[[str], CompiledMapping]) -> Sink:
+    def _index(self, mapping_of: Callable[[str], DocumentWriter]) -> Sink:
         return OpenSearchSink(self.server, mapping_of, self.targets)  # type: ignore[arg-type]
 
     def changes(self) -> list[Change]:

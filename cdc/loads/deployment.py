@@ -12,6 +12,7 @@ from cdc.deadline import Clock
 from cdc.item_reader import ItemReader
 from cdc.loads.table import TablePages
 from cdc.mappings.compiled import CompiledMapping
+from cdc.mappings.document_writer import DocumentWriter
 from cdc.records.change import StreamView
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
@@ -58,7 +59,7 @@ class Deployment:
     pages: TablePages
     items: ItemReader
     prepare: PrepareTable
-    index: Callable[[Callable[[str], CompiledMapping]], Sink]
+    index: Callable[[Callable[[str], DocumentWriter]], Sink]
     """The index by these mappings, with nothing around it."""
     load_sink: Callable[[Sink], Sink]
     """Puts retries and dead letters around an index that a load writes to."""

@@ -29,7 +29,7 @@ from cdc.loads.table import SourceTable
 from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.document_id import is_digest
 from cdc.mappings.model import TOMBSTONE_FIELD
-from cdc.mappings.removals import RemovalsByEvent, RemovalsOnly, removals_of
+from cdc.mappings.removals import RemovalsByEvent, RemovalsOnly
 from cdc.mappings.writes import Delete, Put, Write
 from cdc.outcome import Rejected
 from cdc.records.attributes import RawItem
@@ -110,7 +110,7 @@ def close_by_archive(
         SinkMisconfigured: an index can't be written to.
         SinkUnavailable: the archive can't be read.
     """
-    removals = removals_of(compiled)
+    removals = RemovalsOnly(compiled)
     sink = deployment.load_sink(ReadMissingImage(deployment.index(lambda _table: removals), deployment.items))
     changes = changes_since(place, compiled.table, since, reach=reach_of(stream), written_since=written_since)
 
@@ -183,7 +183,7 @@ class _Lookup:
     def close(self, index: str) -> int:
         """Remove the ghosts of an index."""
         one = self.expectations.only(index)
-        removals = _OfLookup(one.mapping, one.table, one.owners, one.keys, partial(self.expectations.keeps, index))
+        removals = _OfLookup(one, partial(self.expectations.keeps, index))
         sink = self.deployment.load_sink(self.deployment.index(lambda _table: removals))
         writer = self._writer(WriteLatestState(sink, self.deployment.items, self._check))
         hashed: dict[str, FoundDocument] = {}
@@ -266,7 +266,7 @@ class _Lookup:
             else Delete(index, name, found.routing, found.version)
             for name, found in hashed.items()
         }
-        fixed = RemovalsByEvent(one.mapping, one.table, one.owners, one.keys, writes)
+        fixed = RemovalsByEvent(one.mapping, writes)
         sink = self.deployment.load_sink(self.deployment.index(lambda _table: fixed))
         try:
             changes = [replace(self._removal({}, found.version), event_id=name) for name, found in hashed.items()]
@@ -288,7 +288,7 @@ class _OfLookup(RemovalsOnly):
     keeps: Callable[[RawItem], bool] = lambda _keys: False
     """Does the document of these keys stay when its item is gone?"""
 
-    def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
+    def writes(self, change: Change) -> Sequence[Write | Rejected]:
         """None for an item that is gone, where documents are kept."""
         stays = change.operation is Operation.REMOVE and self.keeps(change.raw_keys)
         return () if stays else super().writes(change)

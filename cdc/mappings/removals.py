@@ -1,47 +1,50 @@
-"""Removals: a mapping of which nothing is written but what takes documents away."""
+"""Removals: mappings of which nothing is written but what takes documents away."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from cdc.mappings.compiled import CompiledMapping
-from cdc.mappings.model import TOMBSTONE_FIELD
+from cdc.mappings.model import TOMBSTONE_FIELD, TableMapping
 from cdc.mappings.writes import Delete, Put, Write
 from cdc.outcome import Rejected
 from cdc.records.change import Change
 
-__all__ = ["RemovalsByEvent", "RemovalsOnly", "is_removal", "removals_of"]
+__all__ = ["RemovalsByEvent", "RemovalsOnly", "is_removal"]
 
 _TOMBSTONE = f'{{"{TOMBSTONE_FIELD}":'.encode()
 
 
 @dataclass(frozen=True)
-class RemovalsOnly(CompiledMapping):
+class RemovalsOnly:
     """A compiled mapping whose writes are deletes, and the tombstones in their place, alone.
 
     A document that can't be made of an item is left out too: it would be no removal.
     """
 
-    def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
+    compiled: CompiledMapping
+
+    @property
+    def mapping(self) -> TableMapping:
+        """The mapping's own."""
+        return self.compiled.mapping
+
+    def writes(self, change: Change) -> Sequence[Write | Rejected]:
         """The removals among the writes that the change makes."""
-        return tuple(write for write in super().writes(change) if is_removal(write))
+        return [write for write in self.compiled.writes(change) if is_removal(write)]
 
 
 @dataclass(frozen=True)
-class RemovalsByEvent(CompiledMapping):
+class RemovalsByEvent:
     """A mapping for documents that it makes of no item: each change removes the one that its event id names."""
 
-    removals: Mapping[str, Write] = field(default_factory=dict)
+    mapping: TableMapping
+    removals: Mapping[str, Write]
 
-    def writes(self, change: Change) -> tuple[Write | Rejected, ...]:
+    def writes(self, change: Change) -> Sequence[Write | Rejected]:
         """The removal."""
         return (self.removals[change.event_id],)
-
-
-def removals_of(compiled: CompiledMapping) -> RemovalsOnly:
-    """The mapping, for removals alone."""
-    return RemovalsOnly(compiled.mapping, compiled.table, compiled.owners, compiled.keys)
 
 
 def is_removal(write: Write | Rejected) -> bool:

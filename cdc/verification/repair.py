@@ -127,7 +127,7 @@ class Repairer:
         by_mapping = self.deployment.load_sink(self.deployment.index(lambda _table: compiled))
         latest = WriteLatestState(by_mapping, self.deployment.items, self._check)
         done = self._settled(by_item, self._outcomes(latest, items))
-        fixed = RemovalsByEvent(compiled.mapping, compiled.table, compiled.owners, compiled.keys, deletes)
+        fixed = RemovalsByEvent(compiled.mapping, deletes)
         direct = self.deployment.load_sink(self.deployment.index(lambda _table: fixed))
         return done + self._settled(by_id, self._outcomes(direct, removals))
 

@@ -13,6 +13,7 @@ from cdc.loads.deployment import ArchivePlace, Deployment, ExportClients
 from cdc.loads.jobs import Jobs, S3Objects
 from cdc.loads.table import Page, SourceTable
 from cdc.mappings.compiled import CompiledMapping
+from cdc.mappings.document_writer import DocumentWriter
 from cdc.records.change import StreamView
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
@@ -59,7 +60,7 @@ class Process:
             world.undisturbed(lambda: runtime.tables.prepare(stream, keys, view))
             return runtime.tables.mapping(stream.table)
 
-        def index(mapping_of: Callable[[str], CompiledMapping]) -> Sink:
+        def index(mapping_of: Callable[[str], DocumentWriter]) -> Sink:
             sink = pipelines.index(mapping_of)
             if sink is None:
                 raise AssertionError("the deployment has an index")

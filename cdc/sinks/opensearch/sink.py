@@ -13,7 +13,7 @@ import orjson
 from cdc.causes import Cause, CauseKind
 from cdc.deadline import Deadline
 from cdc.errors import ImageMissing, SinkMisconfigured
-from cdc.mappings.compiled import CompiledMapping
+from cdc.mappings.document_writer import DocumentWriter
 from cdc.mappings.fields import refused_name
 from cdc.mappings.writes import Delete, Put, Write
 from cdc.observer import UNOBSERVED, Observer, VersionsTied
@@ -83,7 +83,7 @@ class OpenSearchSink:
     """
 
     client: OpenSearch
-    mapping_of: Callable[[str], CompiledMapping]
+    mapping_of: Callable[[str], DocumentWriter]
     targets: Targets
     max_bytes: int = 5 * 1024 * 1024
     max_count: int = 1000
@@ -137,7 +137,7 @@ class OpenSearchSink:
                 self.targets.tie(write.index)
                 self.observer(VersionsTied(write.index))
 
-    def _writes(self, change: Change) -> tuple[Write | Rejected, ...]:
+    def _writes(self, change: Change) -> Sequence[Write | Rejected]:
         if change.is_coarse and not self.accept_milliseconds:
             raise SinkMisconfigured(
                 self.name,
