@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import get_ident
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
+import tenacity
 
 from cdc.aws_errors import code_of, translated
+from cdc.causes import CauseKind
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.loads.plan import Cursor, Plan, Unit
 
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 __all__ = ["FolderObjects", "Jobs", "Objects", "S3Objects"]
+
+_T = TypeVar("_T")
+_PASSING = frozenset({CauseKind.OUT_OF_REACH, CauseKind.OVERLOADED})
+_TRIES = 10
+"""With growing waits up to 20 seconds: half a minute on average, and two at most."""
 
 
 class Objects(Protocol):
@@ -39,11 +48,13 @@ class Objects(Protocol):
 
 @dataclass(frozen=True)
 class S3Objects:
-    """Objects below a prefix of a bucket."""
+    """Objects below a prefix of a bucket. A request that S3 does not answer is sent again for a minute or so: a load of
+    hours must not end by one connection that broke."""
 
     client: S3Client
     bucket: str
     prefix: str
+    sleep: Callable[[float], None] = time.sleep
 
     def read(self, name: str) -> bytes | None:
         """See `Objects.read`.
@@ -51,9 +62,12 @@ class S3Objects:
         Raises:
             SinkUnavailable: S3 is out of reach, or refuses.
         """
+
+        def get() -> bytes:
+            return self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"].read()
+
         try:
-            with translated("jobs", f"s3://{self.bucket}/{self.prefix}{name} can't be read", "Allow s3:GetObject."):
-                return self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)["Body"].read()
+            return self._asked(get, f"{name} can't be read", "Allow s3:GetObject.")
         except SinkUnavailable as error:
             if code_of(error.__cause__) in ("NoSuchKey", "404"):
                 return None
@@ -65,8 +79,8 @@ class S3Objects:
         Raises:
             SinkUnavailable: S3 is out of reach, or refuses.
         """
-        with translated("jobs", f"s3://{self.bucket}/{self.prefix}{name} can't be written", "Allow s3:PutObject."):
-            self.client.put_object(Bucket=self.bucket, Key=self.prefix + name, Body=body)
+        put = partial(self.client.put_object, Bucket=self.bucket, Key=self.prefix + name, Body=body)
+        self._asked(put, f"{name} can't be written", "Allow s3:PutObject.")
 
     def names(self, prefix: str) -> Iterator[str]:
         """See `Objects.names`.
@@ -74,11 +88,29 @@ class S3Objects:
         Raises:
             SinkUnavailable: S3 is out of reach, or refuses.
         """
-        with translated("jobs", f"s3://{self.bucket}/{self.prefix} can't be listed", "Allow s3:ListBucket."):
-            pages = self.client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix + prefix):
-                for entry in page.get("Contents", ()):
-                    yield entry["Key"][len(self.prefix) :]
+
+        def found() -> list[str]:
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            return [entry["Key"][len(self.prefix) :] for page in pages for entry in page.get("Contents", ())]
+
+        yield from self._asked(found, f"{prefix} can't be listed", "Allow s3:ListBucket.")
+
+    def _asked(self, ask: Callable[[], _T], failed: str, remedy: str) -> _T:
+        def once() -> _T:
+            with translated("jobs", f"s3://{self.bucket}/{self.prefix}{failed}", remedy):
+                return ask()
+
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, SinkUnavailable) and error.cause.kind in _PASSING
+            ),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=20),
+            stop=tenacity.stop_after_attempt(_TRIES),
+            sleep=self.sleep,
+            reraise=True,
+        )(once)
 
 
 @dataclass(frozen=True)

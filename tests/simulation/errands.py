@@ -316,7 +316,7 @@ class Errands:
     def _finished(self) -> bool:
         """Is there a finished load of this table and its stream?"""
         with _without_faults(self._world):
-            jobs = Jobs(objects_of(self._world.s3))
+            jobs = Jobs(objects_of(self._world.s3, self._world.clock.sleep))
             done = [job for job in jobs.of_table(_TABLE) if "finished" in jobs.steps(_TABLE, job)]
             plans = [jobs.plan(_TABLE, job)[0] for job in done]
         table, kinesis = self._world.table, self._world.kinesis

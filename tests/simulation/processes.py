@@ -46,7 +46,7 @@ class Process:
     @property
     def jobs(self) -> Jobs:
         """The jobs of loads."""
-        return Jobs(objects_of(_Patient(self.world.s3, self._asked, self._put)))
+        return Jobs(objects_of(_Patient(self.world.s3, self._asked, self._put), self._sleep))
 
     @property
     def deployment(self) -> Deployment:
@@ -110,9 +110,9 @@ class Process:
         self.asked(self.task)
 
 
-def objects_of(client: Any) -> S3Objects:
+def objects_of(client: Any, sleep: Callable[[float], None]) -> S3Objects:
     """Where jobs are kept."""
-    return S3Objects(client, ARCHIVE, "cdc/jobs/")
+    return S3Objects(client, ARCHIVE, "cdc/jobs/", sleep)
 
 
 class _Watched:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cdc.errors import ConfigError
+from cdc.errors import ConfigError, SinkUnavailable
 from cdc.loads.jobs import FolderObjects, Jobs, S3Objects
 from cdc.loads.plan import Cursor, Plan, units_of
-from cdc.testing import SimulatedClock, SimulatedS3
+from cdc.testing import Faults, SimulatedClock, SimulatedS3
 
 
 def plan_of(job: str) -> Plan:
@@ -76,3 +76,20 @@ def test_a_step_keeps_what_was_recorded_with_it(jobs: Jobs) -> None:
     assert jobs.steps("shop", "one") == {"verified"}
     assert jobs.result("shop", "one", "verified") == b'{"equal": 1}'
     assert jobs.result("shop", "one", "loaded") is None
+
+
+def test_a_broken_connection_ends_no_load() -> None:
+    clock, faults = SimulatedClock(), Faults(seed=1, rate=0.5)
+    objects = S3Objects(SimulatedS3(clock, faults), "lake", "cdc/jobs/", clock.sleep)  # type: ignore[arg-type]
+    for number in range(20):
+        objects.write(f"shop/{number:02d}", b"1")
+        assert objects.read(f"shop/{number:02d}") == b"1"
+    assert list(objects.names("shop/")) == [f"shop/{number:02d}" for number in range(20)]
+    assert faults.counts
+
+
+def test_s3_that_answers_nothing_is_told_in_the_end() -> None:
+    clock, faults = SimulatedClock(), Faults(seed=1, rate=1.0)
+    objects = S3Objects(SimulatedS3(clock, faults), "lake", "cdc/jobs/", clock.sleep)  # type: ignore[arg-type]
+    with pytest.raises(SinkUnavailable, match="s3://lake/cdc/jobs/shop/1 can't be"):
+        objects.write("shop/1", b"1")
