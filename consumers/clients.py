@@ -125,11 +125,14 @@ def _dead_letters(settings: Settings) -> S3DeadLetters | AnnouncedDeadLetters | 
     return AnnouncedDeadLetters(store, sqs, settings.dead_letter_queue_url)
 
 
-def aws_client(service: Literal["s3", "sqs", "dynamodb"], role_arn: str | None, timeout_seconds: float = 30.0) -> Any:
+def aws_client(
+    service: Literal["s3", "sqs", "dynamodb"], role_arn: str | None, timeout_seconds: float = 30.0, *, attempts: int = 1
+) -> Any:
     """A client of botocore's that does not retry by itself: the sinks decide what a failure means.
 
     Args:
         timeout_seconds: for one request, of which connecting may take three tenths.
+        attempts: more than one for work of hours that no sink retries.
 
     Raises:
         ConfigError: there are no credentials.
@@ -143,7 +146,7 @@ def aws_client(service: Literal["s3", "sqs", "dynamodb"], role_arn: str | None, 
         service,
         config=Config(
             s3={"addressing_style": "auto"},
-            retries={"mode": "standard", "total_max_attempts": 1},
+            retries={"mode": "standard", "total_max_attempts": attempts},
             connect_timeout=0.3 * timeout_seconds,
             read_timeout=0.7 * timeout_seconds,
             max_pool_connections=16,

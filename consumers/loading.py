@@ -23,6 +23,8 @@ __all__ = ["archive_of", "deployment_of", "jobs_of", "open_deployment"]
 
 
 _OBJECTS_AT_ONCE = 8
+_ATTEMPTS = 8
+"""Of one request to S3: no load of hours ends by a connection that broke."""
 
 
 def deployment_of(runtime: Runtime) -> Deployment:
@@ -76,15 +78,18 @@ def open_deployment(environment: Mapping[str, str]) -> Iterator[tuple[Deployment
 
 def archive_of(runtime: Runtime) -> ArchivePlace | None:
     """Where the archive of this deployment is; None if it has none."""
-    client, settings = runtime.clients.archive, runtime.settings
-    if client is None or settings.archive_bucket is None:
+    settings = runtime.settings
+    if runtime.clients.archive is None or settings.archive_bucket is None:
         return None
+    client: Any = LateClient(
+        lambda: aws_client("s3", settings.archive_role_arn, settings.aws_timeout_seconds, attempts=_ATTEMPTS)
+    )
     return ArchivePlace(client, settings.archive_bucket, settings.archive_prefix, at_once=_OBJECTS_AT_ONCE)
 
 
 def _export_clients(settings: Settings) -> ExportClients:
-    s3: Any = LateClient(lambda: aws_client("s3", None, settings.aws_timeout_seconds))
-    dynamodb: Any = LateClient(lambda: aws_client("dynamodb", None, settings.aws_timeout_seconds))
+    s3: Any = LateClient(lambda: aws_client("s3", None, settings.aws_timeout_seconds, attempts=_ATTEMPTS))
+    dynamodb: Any = LateClient(lambda: aws_client("dynamodb", None, settings.aws_timeout_seconds, attempts=_ATTEMPTS))
     return ExportClients(dynamodb, s3)
 
 

@@ -25,6 +25,7 @@ from cdc.loads.unit import LoadStopped, PageDone, PageReader, ScanPages, UnitLoa
 from cdc.mappings.compiled import CompiledMapping
 from cdc.records.stream import Stream
 from cdc.verification.findings import DifferenceClass, Findings
+from cdc.verification.patience import patiently
 
 __all__ = ["Backfill", "BackfillResult", "LoadOptions", "Loaded", "StepBegan", "backfill"]
 
@@ -135,7 +136,7 @@ class Backfill:
 
     def _same(self, plan: Plan) -> SourceTable:
         """The table, if it and its stream are still those of the plan."""
-        source = self.deployment.pages.describe(plan.table)
+        source = patiently(self.deployment, lambda: self.deployment.pages.describe(plan.table))
         again = f"cdc backfill abort --table {plan.table}, and begin a new load."
         if source.id != plan.table_id:
             raise ConfigError(f"the table {plan.table} was replaced since the load {plan.job} began", remedy=again)
