@@ -22,6 +22,7 @@ from consumers.cli.leases import leases_app
 from consumers.cli.mapping_diff import diff_mappings
 from consumers.cli.mappings import mappings_app
 from consumers.cli.notices import configure_notices
+from consumers.cli.searches import searches_app
 from consumers.cli.settings import print_settings
 from consumers.cli.tombstones import tombstones_app
 from consumers.cli.verify import verify_table
@@ -40,6 +41,7 @@ app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(leases_app, name="leases")
+app.add_typer(searches_app, name="searches")
 
 
 def main() -> None:
