@@ -49,6 +49,7 @@ def tables_of(diff: MappingDiff) -> Iterator[DiffTable]:
         ("vanish", diff.vanish, "items with a document that would have none"),
         ("other ids", diff.new_ids, "documents of another id"),
         ("other routing", diff.new_routings, "documents that another routing places"),
+        ("doubles", diff.doubles, "documents that an earlier mapping has left behind, and a rebuild has not"),
         ("whole again", diff.taken_again, "documents with fields set aside now, and then whole"),
     ]
     some = [(name, f"{count:,}", text) for name, count, text in counts if count]

@@ -126,6 +126,8 @@ class _Pair:
     keys: RawItem
     today: FoundDocument | None
     wanted: Put | Rejected | None
+    doubles: int
+    """Further documents of the item in the index, under other ids."""
 
 
 @dataclass
@@ -142,6 +144,7 @@ class _Run:
     before: int = 0
     after: int = 0
     missing: int = 0
+    doubles: int = 0
     counts: FieldCounts = field(default_factory=FieldCounts)
     ids: dict[str, list[str]] = field(default_factory=dict)
 
@@ -164,12 +167,15 @@ class _Run:
 
     def _pairs(self, items: Sequence[RawItem]) -> list[_Pair]:
         keys = [keys_of(item, self.expectations.keys) for item in items]
-        places = [self.live.place(one) for one in keys]
-        found = patiently(self.deployment, lambda: self.deployment.documents.get(self.live.concrete, places))
-        return [
-            _Pair(item, one, today, self.expectations.put(self.live.index, item))
-            for item, one, today in zip(items, keys, found, strict=True)
-        ]
+        places = [self.live.places(one) for one in keys]
+        wanted = [place for several in places for place in several]
+        found = iter(patiently(self.deployment, lambda: self.deployment.documents.get(self.live.concrete, wanted)))
+        pairs = []
+        for item, one, several in zip(items, keys, places, strict=True):
+            there = [document for _, document in zip(several, found, strict=False) if document is not None]
+            put = self.expectations.put(self.live.index, item)
+            pairs.append(_Pair(item, one, next(iter(there), None), put, len(there[1:])))
+        return pairs
 
     def _is_doubtful(self, pair: _Pair) -> bool:
         """May it look so only since the item has changed, and the consumer has not come to that yet?"""
@@ -198,7 +204,8 @@ class _Run:
     def _compare(self, pair: _Pair) -> None:
         today, wanted = pair.today, pair.wanted
         self.items += 1
-        self.before += today is not None
+        self.before += (today is not None) + pair.doubles
+        self.doubles += pair.doubles
         before = None if today is None else fields_of(today.source or b"")
         after = fields_of(wanted.source) if isinstance(wanted, Put) else None
         self.counts.add(before, after, self.expectations.ignored(self.live.index, pair.item))
@@ -240,6 +247,7 @@ class _Run:
             refused=self.trial.refusals,
             taken_again=self.trial.taken_again,
             missing=self.missing,
+            doubles=self.doubles,
             body_differs=self.live.body_differs,
             remembers=self.live.known is not None,
             others=self.live.others,

@@ -10,7 +10,7 @@ import orjson
 from cdc.mappings.model import RESERVED_FIELDS
 from cdc.rebuilds.mapping_diff import TypeChange
 
-__all__ = ["changed_settings", "changed_types", "named_paths", "types_of"]
+__all__ = ["Types", "changed_settings", "changed_types", "named_paths", "types_of"]
 
 _OURS = RESERVED_FIELDS | {"_cdc_turns"}
 _LASTING = (
@@ -26,6 +26,7 @@ _LASTING = (
 """Settings that matter to searches, or that an index keeps for its life."""
 
 Types = Mapping[str, Mapping[str, Any]]
+"""Fields by their paths, each with type and parameters."""
 
 
 def types_of(mappings: Mapping[str, Any]) -> Types:

@@ -16,7 +16,7 @@ from cdc.mappings.identity import RememberedDocuments, differences, documents_in
 from cdc.mappings.model import TABLE
 from cdc.mappings.pattern import Pattern, compile_pattern
 from cdc.rebuilds.document_fields import FieldCounts
-from cdc.rebuilds.field_types import changed_settings, changed_types, named_paths, types_of
+from cdc.rebuilds.field_types import Types, changed_settings, changed_types, named_paths, types_of
 from cdc.rebuilds.mapping_diff import RuleChange, TypeChange
 from cdc.rebuilds.scratch import asked
 from cdc.records.attributes import RawItem
@@ -97,12 +97,18 @@ class LiveIndex:
         """Was it made with another body than the mapping's, or by somebody else?"""
         return self._memory.body != body_digest(self.compiled.bodies[self.index])
 
-    def place(self, keys: RawItem) -> tuple[str, str | None]:
-        """The id and the routing that an item's document has in the index."""
+    def places(self, keys: RawItem) -> Sequence[tuple[str, str | None]]:
+        """The ids and routings that an item's document may have in the index: that of the mapping which has made it
+        first, then that of now, then earlier ones, whose documents were left behind."""
         made_by = self.known or self._now
-        parts = [self.compiled.table if part == TABLE else key_text(keys[part]) for part in made_by.id]
-        routing = made_by.routing
-        return document_id(parts), None if routing is None else key_text(keys[routing])
+        several = [(made_by.id, made_by.routing), (self._now.id, self._now.routing)]
+        several += [(earlier, made_by.routing) for earlier in made_by.earlier]
+        names = keys.keys() | {TABLE}
+        return tuple(dict.fromkeys(self._place(keys, *one) for one in several if names >= set(one[0])))
+
+    def _place(self, keys: RawItem, parts: Sequence[str], routing: str | None) -> tuple[str, str | None]:
+        texts = [self.compiled.table if part == TABLE else key_text(keys[part]) for part in parts]
+        return document_id(texts), None if routing is None else key_text(keys[routing])
 
     @cached_property
     def _rules_known(self) -> Sequence[Pattern]:
@@ -121,14 +127,13 @@ class LiveIndex:
         sure if the sample has values of one kind only, and something has changed that could have changed it."""
         before, after = types_of(self.mappings), types_of(made.mappings)
         named = named_paths(self.compiled.bodies[self.index])
-        parts = {path for path in before if (above := after.get(path.rpartition(".")[0])) and above["type"] != "object"}
         other_rules = self.body_differs or self._of_the_whole() != made._of_the_whole()
+        parts = {path for path in before if _field_of(path, after) not in (path, None)}
         for change in changed_types(before, after, after.keys() | parts):
-            kinds = counts.kinds(change.path)
-            if not kinds[1]:
-                kinds = counts.kinds(change.path.rpartition(".")[0])
-            is_decided = len(kinds[1]) <= 1 and (other_rules or kinds[0] != kinds[1])
-            yield change, not change.before or change.path in named or is_decided
+            field = _field_of(change.path, after) or change.path
+            kinds, kinds_then = counts.kinds(field)
+            is_decided = len(kinds_then) <= 1 and (other_rules or kinds != kinds_then)
+            yield change, field not in before or field in named or is_decided
 
     def settings_changed(self, made: LiveIndex) -> tuple[TypeChange, ...]:
         """The settings of another value in a new index."""
@@ -143,6 +148,14 @@ class LiveIndex:
     def _of_the_whole(self) -> Mapping[str, Any]:
         """The parts of the index mapping that are of no single field."""
         return {name: value for name, value in self.mappings.items() if name not in _OF_FIELDS}
+
+
+def _field_of(path: str, types: Types) -> str | None:
+    """The field that a path leads to: itself, or the one that it is a part of; None if there is none."""
+    above = types.get(path.rpartition(".")[0])
+    if above is not None and above["type"] != "object":
+        return path.rpartition(".")[0]
+    return path if path in types else None
 
 
 def _short(value: Any) -> str:

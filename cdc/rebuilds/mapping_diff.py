@@ -70,6 +70,8 @@ class MappingDiff(msgspec.Struct, frozen=True):
     """Items with a document that would have none."""
     new_ids: int = 0
     new_routings: int = 0
+    doubles: int = 0
+    """Documents that an earlier mapping has left behind, beside those of the same items."""
     types: tuple[TypeChange, ...] = ()
     unsure: tuple[TypeChange, ...] = ()
     """Fields that got their type from the first value that came; another load may give them another one. No change."""
@@ -92,9 +94,9 @@ class MappingDiff(msgspec.Struct, frozen=True):
     @property
     def changes(self) -> int:
         """How many kinds of things would change; 0: nothing has to be rebuilt."""
-        counts = (self.appear, self.vanish, self.new_ids, self.new_routings, self.taken_again)
+        counts = (self.appear, self.vanish, self.new_ids, self.new_routings, self.doubles, self.taken_again)
         lists: tuple[tuple[object, ...], ...] = (self.rules, self.types, self.settings, self.fields)
-        return sum(map(bool, (*counts, *lists))) + any(one.new for one in self.refused)
+        return sum(map(bool, (*counts, self._refused, *lists)))
 
     @property
     def verdict(self) -> str:
@@ -102,21 +104,26 @@ class MappingDiff(msgspec.Struct, frozen=True):
         if not self.changes:
             return f"{self.index}: nothing would change, by {self.items:,} items of {self.table}"
         told = [
-            f"{count:,} {text}"
-            for count, text in (
-                (len(self.types), "fields of another type"),
-                (len(self.settings), "other settings"),
-                (self.appear, "documents appear"),
-                (self.vanish, "documents vanish"),
-                (self.new_ids, "other ids"),
-                (self.new_routings, "other routings"),
-                (len(self.fields), "other fields in documents"),
-                (sum(one.new for one in self.refused), "documents refused in part or whole"),
-                (self.taken_again, "documents taken whole again"),
+            f"{count:,} {one if count == 1 else several}"
+            for count, one, several in (
+                (len(self.types), "field of another type", "fields of another type"),
+                (len(self.settings), "other setting", "other settings"),
+                (self.appear, "document appears", "documents appear"),
+                (self.vanish, "document vanishes", "documents vanish"),
+                (self.new_ids, "other id", "other ids"),
+                (self.new_routings, "other routing", "other routings"),
+                (self.doubles, "double vanishes", "doubles vanish"),
+                (len(self.fields), "other field in documents", "other fields in documents"),
+                (self._refused, "document refused in part or whole", "documents refused in part or whole"),
+                (self.taken_again, "document taken whole again", "documents taken whole again"),
             )
             if count
         ]
         return f"{self.index}: {', '.join(told) or 'the mapping differs'}, by {self.items:,} items of {self.table}"
+
+    @property
+    def _refused(self) -> int:
+        return sum(one.new for one in self.refused)
 
     @property
     def remedy(self) -> str:

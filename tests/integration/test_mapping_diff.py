@@ -11,6 +11,7 @@ import pytest
 from cdc.errors import ConfigError
 from cdc.rebuilds.diffing import diff_mapping
 from cdc.rebuilds.mapping_diff import DocumentField, MappingDiff, Refusal, TypeChange
+from consumers.aws_lambda import changes as aws_lambda
 from consumers.loading import deployment_of
 from consumers.runtime import open_runtime
 from consumers.settings import load_settings
@@ -171,3 +172,40 @@ def test_the_command_ends_with_a_code_and_says_what_to_do(filled: Shop, cdc: Cal
     (report,) = json.loads(cdc(*asked, "--json").out)
     assert {"path": "status", "before": "text", "after": "keyword"} in report["types"]
     assert "there are" in cdc("mappings", "diff", "--index", "nowhere").error
+
+
+def test_documents_that_an_accepted_change_of_the_id_has_left_behind_are_doubles(
+    filled: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped(filled, "[{index: INDEX, where: {draft: [{exists: false}]}, id: [sk, pk]}]")
+    monkeypatch.setenv("CDC_ON_CHANGED_MAPPING", "accept")
+    aws_lambda._by_mappings.cache_clear()
+    for number in (1, 2):
+        filled.put(number, status={"S": "closed"})
+    filled.deliver()
+    found = diff(filled)
+    assert (found.new_ids, found.doubles, found.missing, found.before, found.after) == (18, 2, 0, 22, 20)
+
+
+def test_a_type_that_the_first_value_decides_is_no_change(filled: Shop) -> None:
+    filled.put(1, odd={"S": "text"})
+    filled.deliver()
+    filled.put(1)
+    for number in (2, 4, 5):
+        filled.put(number, odd={"N": str(number)})
+    filled.deliver()
+    found = diff(filled)
+    assert [change.path for change in found.unsure] == ["odd", "odd.exact", "odd.keyword"]
+    assert found.changes == 0
+
+
+def test_an_index_of_somebody_else_is_compared_with_what_a_rebuild_would_make(shop: Shop) -> None:
+    mapped(shop, "[{index: INDEX}]")
+    shop.put(1)
+    concrete = f"{shop.index}-theirs"
+    body = {"aliases": {shop.index: {}}, "mappings": {"properties": {"total": {"type": "long"}}}}
+    shop.opensearch.indices.create(index=concrete, body=body)
+    found = diff(shop)
+    assert (found.remembers, found.appear, found.concrete) == (False, 1, concrete)
+    assert TypeChange("total", "long", "double") in found.types
+    assert TypeChange("mappings.date_detection", "", "false") in found.settings
