@@ -34,8 +34,8 @@ def notes_of(diff: MappingDiff) -> Iterator[str]:
         yield "its body is another than the mapping file's, and nothing of that shows here"
     if diff.missing:
         yield (
-            f"{diff.missing:,} items should have a document already, and have none: look by `cdc verify --table "
-            f"{diff.table}`"
+            f"items that should have a document already, and have none: {diff.missing:,}; look by "
+            f"`cdc verify --table {diff.table}`"
         )
 
 
@@ -67,9 +67,7 @@ def tables_of(diff: MappingDiff) -> Iterator[DiffTable]:
         yield DiffTable("Refused", ("reason", "becomes", "documents", "whole today"), refused, (2, 3))
     if diff.unsure:
         yield DiffTable(
-            "No change, but the first value that comes decides the type",
-            ("field", "now", "in this trial"),
-            _rows(diff.unsure),
+            "No change: the first value that comes decides", ("field", "now", "in the trial"), _rows(diff.unsure)
         )
     if diff.ids:
         yield DiffTable("Some ids", ("of", "ids"), [(kind, ", ".join(found)) for kind, found in diff.ids.items()])

@@ -22,7 +22,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class FoundHits:
-    """What a search has found in an index."""
+    """The answer of an index to a search."""
 
     hits: Sequence[Hit] = ()
     """In OpenSearch's order; more than are compared, so that equal ones at the last rank are known."""
@@ -85,7 +85,7 @@ class SearchCompared(msgspec.Struct, frozen=True):
                 return f"fails {side}: {failed}"
         if self.failed_after:
             return f"fails on both: {self.failed_after}"
-        told = [f"{self.before:,} hits, then {self.after:,}"] if self.before != self.after else []
+        told = [f"{self.after - self.before:+,} hits in all"] if self.before != self.after else []
         if self.ids_differ:
             told.append("ids changed: hits can't be compared by id")
         counts = {"gained": self.gained, "lost": self.lost, "moved": self.moved}

@@ -33,7 +33,7 @@ class Refusal(msgspec.Struct, frozen=True):
     problem: str
     """Names field and types; quotes no value."""
     becomes: Literal["set aside", "dead letter"]
-    """What becomes of it: the field alone is set aside, or the document is a dead letter."""
+    """The consequence: the field alone is set aside, or the document is a dead letter."""
     documents: int
     new: int
     """So many of these documents are whole in the index of today."""
@@ -44,11 +44,11 @@ class RuleChange(msgspec.Struct, frozen=True):
 
     text: str
     leaves: str
-    """What that leaves behind in the index, if it is not rebuilt."""
+    """Documents that stay wrong in the index, if it is not rebuilt."""
 
 
 class MappingDiff(msgspec.Struct, frozen=True):
-    """What a rebuild of an index by the mapping file of now would change. It quotes no values of items."""
+    """The changes that a rebuild of an index by the mapping file of now would make. It quotes no values of items."""
 
     table: str
     index: str
@@ -127,7 +127,7 @@ class MappingDiff(msgspec.Struct, frozen=True):
 
     @property
     def remedy(self) -> str:
-        """What to do."""
+        """The command that follows, or that none has to."""
         return f"cdc rebuild --index {self.index}" if self.changes else "nothing has to be rebuilt"
 
     def to_builtins(self) -> dict[str, Any]:

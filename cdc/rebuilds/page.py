@@ -16,12 +16,14 @@ header+section h2{margin-top:2.4rem}
 article+article{margin-top:1.2rem}
 table.plain{table-layout:auto}
 .plain th:first-child{width:auto}
-.plain td,.plain tbody th{padding-right:1.2rem;overflow-wrap:anywhere}
+.plain th,.plain td{padding-right:1.2rem}
+.plain td:first-child,.plain td:last-child{overflow-wrap:anywhere}
+.plain td,.plain th{vertical-align:bottom}
 .plain .number{text-align:right;font-variant-numeric:tabular-nums}
 .verdict{font-weight:600}
 .note{color:var(--soft);font-size:.92rem;margin:.6rem 0 0}
 .good{color:var(--equal)}.bad{color:var(--differs)}
-@media (max-width:40rem){.plain td,.plain tbody th{padding-right:.6rem;font-size:.9rem}}
+@media (max-width:40rem){.plain th,.plain td{padding-right:.6rem;font-size:.85rem}}
 """.strip()
 
 

@@ -62,7 +62,7 @@ def compare_searches(
 
 
 def _refresh(client: OpenSearch, index: str) -> None:
-    """What was written to both by now is seen in both."""
+    """Have both show whatever was written to them by now."""
     from opensearchpy.exceptions import AuthorizationException, OpenSearchException
 
     try:
@@ -114,7 +114,7 @@ def _asked(body: Mapping[str, Any], size: int, hidden_by: Mapping[str, Any] | No
 
 
 def _place(hit: Mapping[str, Any]) -> Any:
-    """What the order of hits comes of: hits that have it equal may stand in any order."""
+    """The value that a hit has its rank by: hits that have it equal may stand in any order."""
     return hit["sort"] if "sort" in hit else hit.get("_score")
 
 

@@ -22,7 +22,7 @@ def html_of_searches(found: Sequence[SearchCompared], before: str, after: str) -
 
 def _parts(found: Sequence[SearchCompared], differing: Sequence[SearchCompared]) -> Iterator[str]:
     yield "<section><h2>Searches</h2>\n<article>"
-    columns = ("search", "hits before", "after", "gained", "lost", "moved", "ms before", "after", "result")
+    columns = ("search", "hits before", "after", "gained", "lost", "moved", "ms before", "after")
     order = [*differing, *(one for one in found if not one.differs)]
     yield table_of(columns, [_row(one) for one in order[:_MOST_ROWS]], range(1, 8))
     if len(order) > _MOST_ROWS:
@@ -36,8 +36,16 @@ def _parts(found: Sequence[SearchCompared], differing: Sequence[SearchCompared])
 
 
 def _row(one: SearchCompared) -> tuple[str, ...]:
-    counts = (one.before, one.after, len(one.gained), len(one.lost), len(one.moved), one.took_before, one.took_after)
-    return (one.name, *(f"{count:,}" for count in counts), "differs" if one.differs else "the same")
+    lists = (one.gained, one.lost, one.moved)
+    if one.failed_before or one.failed_after:
+        counts = ["failed" if failed else f"{hits:,}" for failed, hits in _totals(one)] + [""] * len(lists)
+    else:
+        counts = [f"{hits:,}" for _, hits in _totals(one)] + [f"{len(hits):,}" for hits in lists]
+    return (one.name, *counts, f"{one.took_before:,}", f"{one.took_after:,}")
+
+
+def _totals(one: SearchCompared) -> Sequence[tuple[str, int]]:
+    return (one.failed_before, one.before), (one.failed_after, one.after)
 
 
 def _one(one: SearchCompared) -> Iterator[str]:

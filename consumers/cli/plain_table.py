@@ -34,6 +34,7 @@ def plain_table(
         title=Text(visible(title)),
         title_justify="left",
         title_style="bold",
+        min_width=len(title),
     )
     for place, name in enumerate(columns):
         table.add_column(name, overflow="fold", justify="right" if place in numbers else "left")

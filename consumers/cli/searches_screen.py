@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["print_searches"]
 
 _MOST_IDS = 5
+_NONE = "—"
 
 
 def print_searches(
@@ -53,12 +54,9 @@ def _facts(one: SearchCompared) -> dict[str, object]:
 
 
 def _row(one: SearchCompared) -> tuple[str, ...]:
-    return (
-        one.name,
-        f"{one.before:,} → {one.after:,}",
-        f"{one.took_before:,} → {one.took_after:,}",
-        one.verdict,
-    )
+    before = _NONE if one.failed_before else f"{one.before:,}"
+    after = _NONE if one.failed_after else f"{one.after:,}"
+    return one.name, f"{before} → {after}", f"{one.took_before:,} → {one.took_after:,}", one.verdict
 
 
 def _ids(one: SearchCompared) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What a search finds in two indices: ranks, ties, and what can't be compared."""
+"""The hits of a search in two indices: ranks, ties, and what can't be compared."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_hit_that_comes_in_moves_no_other() -> None:
     result = search(ranked("abc"), ranked("xabc"))
     assert result.gained == (RankedHit(1, "x"),)
     assert result.moved == ()
-    assert result.verdict == "3 hits, then 4, 1 gained"
+    assert result.verdict == "+1 hits in all, 1 gained"
 
 
 def test_a_hit_that_passes_others_has_moved_and_so_have_they() -> None:
