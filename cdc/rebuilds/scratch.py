@@ -39,14 +39,19 @@ def scratch_index(
     within = {key: value for key, value in full["settings"]["index"].items() if key != "auto_expand_replicas"}
     full["settings"] = {"index": {**within, "hidden": True, "number_of_replicas": 0}}
     try:
-        asked(
-            f"the index {name} can't be made",
-            _remedy(index, source),
-            lambda: client.indices.create(index=name, body=full),
-        )
+        what, remedy = f"the index {name} can't be made", _remedy(index, source)
+        asked(what, remedy, lambda: client.indices.create(index=name, body=full))
+        asked(what, remedy, lambda: _take_aliases(client, name))
         yield name
     finally:
         _delete(client, name)
+
+
+def _take_aliases(client: OpenSearch, name: str) -> None:
+    """An index template may have given it an alias, and people would find its documents by that."""
+    aliases = client.indices.get(index=name)[name]["aliases"]
+    if aliases:
+        client.indices.delete_alias(index=name, name=",".join(aliases))
 
 
 def _remedy(index: str, source: str) -> str:

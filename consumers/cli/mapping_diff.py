@@ -20,7 +20,7 @@ from consumers.settings import load_settings
 if TYPE_CHECKING:
     from cdc.mappings.model import Mappings
 
-__all__ = ["diff_mappings"]
+__all__ = ["diff_mappings", "ended_in_order"]
 
 
 def diff_mappings(
@@ -68,7 +68,7 @@ def diff_mappings(
         if client is None:
             raise ConfigError("there is no OpenSearch", remedy="Set CDC_OPENSEARCH_ENDPOINT.")
         wanted = _wanted(runtime.mappings, table, index)
-        with _ended_in_order(), Console(stderr=True, highlight=False).status("drawing items …") as status:
+        with ended_in_order(), Console(stderr=True, highlight=False).status("drawing items …") as status:
             for name, one in wanted:
                 found.append(
                     diff_mapping(
@@ -123,7 +123,7 @@ def _wanted(mappings: Mappings, table: str | None, index: str | None) -> Sequenc
 
 
 @contextmanager
-def _ended_in_order() -> Iterator[None]:
+def ended_in_order() -> Iterator[None]:
     """SIGTERM ends like Ctrl-C, so that the hidden index is deleted."""
 
     def interrupt(_number: int, _frame: object) -> None:

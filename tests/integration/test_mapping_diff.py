@@ -209,3 +209,18 @@ def test_an_index_of_somebody_else_is_compared_with_what_a_rebuild_would_make(sh
     assert (found.remembers, found.appear, found.concrete) == (False, 1, concrete)
     assert TypeChange("total", "long", "double") in found.types
     assert TypeChange("mappings.date_detection", "", "false") in found.settings
+
+
+def test_an_alias_that_an_index_template_gives_shows_nobody_the_trial(filled: Shop) -> None:
+    alias = {"index_patterns": [f"{filled.index}-diff-*"], "template": {"aliases": {f"{filled.index}-all": {}}}}
+    filled.opensearch.indices.put_index_template(name=filled.index, body=alias)
+    seen: list[bool] = []
+
+    def look(_items: int) -> None:
+        seen.append(filled.opensearch.indices.exists_alias(name=f"{filled.index}-all"))
+
+    try:
+        diff(filled, observe=look)
+    finally:
+        filled.opensearch.indices.delete_index_template(name=filled.index)
+    assert seen == [False]

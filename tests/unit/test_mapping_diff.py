@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from cdc.rebuilds.document_fields import FieldCounts, differing_fields, fields_o
 from cdc.rebuilds.field_types import changed_settings, changed_types, named_paths, types_of
 from cdc.rebuilds.mapping_diff import DocumentField, MappingDiff, Refusal, RuleChange, TypeChange
 from cdc.rebuilds.mapping_diff_html import html_of_diffs
+from consumers.cli.mapping_diff import ended_in_order
 from tests.unit.test_verification_html import Page
 
 KEYWORD = {"type": "keyword", "ignore_above": 100}
@@ -163,3 +166,10 @@ def test_the_page_holds_all_tables_and_nothing_of_it_takes_effect() -> None:
             assert all(cell in text for cell in row)
     assert "To be rebuilt: orders" in text
     assert "Nothing has to be rebuilt" in Page(html_of_diffs([NOTHING])).whole_text
+
+
+def test_sigterm_ends_a_diff_like_ctrl_c_and_is_as_before_behind_it() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), ended_in_order():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
