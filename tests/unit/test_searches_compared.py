@@ -104,7 +104,15 @@ def test_equal_hits_at_the_last_rank_are_neither_gained_nor_lost() -> None:
 
 def test_a_new_hit_among_equal_ones_is_gained() -> None:
     few = [("b", 1), ("c", 1)]
-    assert search(found(few), found([("a", 1), *few])).gained == (RankedHit(1, "a"),)
+    assert search(found(few), found([*few, ("a", 1)])).gained == (RankedHit(1, "a"),)
+
+
+def test_hits_that_one_side_holds_for_equal_have_not_moved() -> None:
+    assert not search(found([("a", 1), ("b", 1), ("c", 1)]), ranked("cba")).differs
+
+
+def test_a_hit_that_equal_ones_may_keep_from_the_last_rank_is_neither_gained_nor_lost() -> None:
+    assert not search(ranked("acb"), found([("a", 2), ("b", 1), ("c", 1)]), 2).differs
 
 
 def test_hits_without_a_common_id_are_not_compared_one_by_one() -> None:
