@@ -19,7 +19,6 @@ from cdc.loads.changes import loaded_version
 from cdc.loads.deployment import Deployment
 from cdc.loads.price import dollars_of_read_units
 from cdc.loads.table import SourceTable
-from cdc.records.attributes import RawItem
 from cdc.records.stream import Stream
 from cdc.verification.candidates import Candidates
 from cdc.verification.expected import Expectations
@@ -31,6 +30,7 @@ from cdc.verification.looks import Candidate, Looks, Seen
 from cdc.verification.patience import ReadUnits, patiently
 from cdc.verification.reading import FOREIGN_ABOVE, FOREIGN_BELOW, REJECTED, SET_ASIDE, Reading, VerificationProgress
 from cdc.verification.repair import Repaired, Repairer
+from cdc.verification.sampling import ItemSample
 from cdc.verification.sources import KnownSources
 from cdc.verification.spool import Spool
 
@@ -41,10 +41,6 @@ _CHUNK = 10_000
 _EXAMPLES = 10
 """Examples of each class."""
 _SEGMENTS_A_WORKER = 8
-_ITEMS_OF_A_SEGMENT = 20
-"""So many items of a sample are taken from one place of the table."""
-_MOST_SEGMENTS = 1_000_000
-"""Amazon DynamoDB API Reference, "Scan": TotalSegments."""
 _T = TypeVar("_T")
 
 
@@ -243,40 +239,12 @@ class _Run:
         return _with_repair(self.findings(sampled=sampled), result, dry_run=dry_run)
 
     def _sampled_items(self, size: int, chance: random.Random) -> Iterator[Candidate]:
-        """The documents that random items should have, from the beginnings of random parts of the table."""
-        # of another size each time: else what lies behind the beginnings is never drawn, however often one looks
-        size_of_part = chance.randint(_ITEMS_OF_A_SEGMENT // 2, _ITEMS_OF_A_SEGMENT)
-        segments = max(1, min(_MOST_SEGMENTS, self._about_so_many_items() // size_of_part))
-        parts = list(range(segments)) if segments <= size else chance.sample(range(segments), size)
-        chance.shuffle(parts)
-        most = max(_ITEMS_OF_A_SEGMENT, -(-size // segments))
-        for part in parts:
-            for item in self._beginning(part, segments, min(most, size - self.items)):
-                self.items += 1
-                self.keys.learn(item)
-                yield from self.candidates.of_item(item)
-
-    def _about_so_many_items(self) -> int:
-        """DynamoDB's own count; of a table that is too young to have one, its documents."""
-        counts = [
-            patiently(self.deployment, partial(self.deployment.documents.count, index))
-            for index in self.expectations.indices
-            if not self.source.item_count
-        ]
-        return max(counts, default=self.source.item_count)
-
-    def _beginning(self, part: int, segments: int, size: int) -> Iterator[RawItem]:
-        """The leading items of a part of the table, `size` at most."""
-        after: RawItem | None = None
-        while size > 0:
-            page = self.units.page(
-                partial(self.deployment.pages.page, self.source.name, part, segments, after, limit=size)
-            )
-            yield from page.items
-            size -= len(page.items)
-            if page.after is None:
-                return
-            after = page.after
+        """The documents that random items should have."""
+        sample = ItemSample(self.deployment, self.units, self.source, self.expectations.indices)
+        for item in sample.items(size, chance):
+            self.items += 1
+            self.keys.learn(item)
+            yield from self.candidates.of_item(item)
 
     def _look(self, candidates: Sequence[Candidate]) -> None:
         for seen in self.looks.settled(candidates):

@@ -19,8 +19,10 @@ from consumers.cli.audit import audit_table
 from consumers.cli.backfill import backfill_app
 from consumers.cli.dead_letters import dead_letters_app
 from consumers.cli.leases import leases_app
+from consumers.cli.mapping_diff import diff_mappings
 from consumers.cli.mappings import mappings_app
 from consumers.cli.notices import configure_notices
+from consumers.cli.searches import searches_app
 from consumers.cli.settings import print_settings
 from consumers.cli.tombstones import tombstones_app
 from consumers.cli.verify import verify_table
@@ -32,12 +34,14 @@ __all__ = ["main"]
 
 app = typer.Typer(help="Keep OpenSearch and S3 equal to DynamoDB tables.", pretty_exceptions_enable=False)
 mappings_app.command("aside", epilog="Example: cdc mappings aside --index orders")(show_aside)
+mappings_app.command("diff", epilog="Example: cdc mappings diff --table shop --index orders")(diff_mappings)
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(backfill_app, name="backfill")
 app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(leases_app, name="leases")
+app.add_typer(searches_app, name="searches")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import typer
 from cdc.duration import parse_seconds
 from cdc.errors import ConfigError
 from cdc.verification.findings import Findings
+from consumers.cli.pages import check_place, write_page
 from consumers.exit_codes import DIFFERENCES, LEFT_OVER, ORDERLY
 from consumers.settings import load_settings
 
@@ -118,7 +119,7 @@ def verified(deployment: Deployment, wanted: Wanted, verify: Callable[..., Findi
     from cdc.verification.verify import RepairRefused
     from consumers.cli.verify_screen import VerifyScreen
 
-    _check_place(wanted.html)
+    check_place(wanted.html)
     screen = VerifyScreen()
     screen.price(deployment.pages.describe(wanted.table), wanted.sample)
     arn = wanted.kinesis_stream_arn
@@ -155,7 +156,7 @@ def _show(findings: Findings, wanted: Wanted) -> None:
     if wanted.html is not None:
         from cdc.verification.html import html_of
 
-        _write_private(wanted.html, html_of(findings))
+        write_page(wanted.html, html_of(findings))
     if wanted.as_json:
         print(findings.to_json().decode())
         return
@@ -166,23 +167,3 @@ def _show(findings: Findings, wanted: Wanted) -> None:
     print_findings(findings, Console(highlight=False))
     if wanted.html is not None:
         print(f"the whole report: {wanted.html}")
-
-
-def _check_place(path: Path | None) -> None:
-    """A page that can't be written is known before anything is read."""
-    if path is None:
-        return
-    remedy = "Name a file in a folder that is there and may be written to."
-    if path.is_dir():
-        raise ConfigError(f"--html {path} is a folder", remedy=remedy)
-    if not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigError(f"--html {path} can't be written", remedy=remedy)
-
-
-def _write_private(path: Path, page: str) -> None:
-    """Write a page that only its owner may read: it quotes items."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(page)
-    except OSError as error:
-        raise ConfigError(f"--html {path} can't be written: {error.strerror}", remedy="Name another file.") from error
