@@ -67,7 +67,7 @@ def test_the_table_is_not_read_whole_for_documents_that_tell_no_item() -> None:
     world.plant("elsewhere", {"total": 1}, 7)
     figure = audit_of(world).look(60)
     assert (figure.untold, figure.differences) == (1, 0)
-    assert world.kinds(sample=60) == {"ghost": 1}
+    assert world.kinds(sample=61) == {"ghost": 1}  # all of them: a smaller sample may miss it
 
 
 def test_whoever_observes_is_told_the_figure_after_each_look() -> None:
