@@ -24,7 +24,7 @@ __all__ = ["archive_of", "deployment_of", "jobs_of", "open_deployment"]
 
 _OBJECTS_AT_ONCE = 8
 _ATTEMPTS = 8
-"""Of one request to S3: no load of hours ends by a connection that broke."""
+"""For one request to S3: no load of hours ends by a connection that broke."""
 
 
 def deployment_of(runtime: Runtime) -> Deployment:
