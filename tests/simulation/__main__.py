@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.simulation.broken_rules import BROKEN_RULES
-from tests.simulation.search import WITHIN, Found, first_seed_that_finds
+from tests.simulation.search import WITHIN, Found, first_seed_that_finds, remember
 
 __all__ = ["main"]
 
@@ -30,11 +30,16 @@ def main() -> int:
     """Look for each, in parallel processes, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON, for machines")
+    parser.add_argument(
+        "--remember", action="store_true", help="write the seeds to found_by.txt, which tests try first"
+    )
     options = parser.parse_args()
     # not forked, and so that no broken rule is left for the next: a process each
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count() or 1, spawn) as pool:
         found = list(pool.map(first_seed_that_finds, BROKEN_RULES))
+    if options.remember:
+        remember(found)
     if options.json:
         print(json.dumps([asdict(one) for one in found], indent=2))
     else:

@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.broken_rules import BROKEN_RULES, Break
 from tests.simulation.plan import draw_plan
 from tests.simulation.runner import command
-from tests.simulation.search import WITHIN, first_seed_that_finds
+from tests.simulation.search import WITHIN, seed_that_finds
 from tests.simulation.simulation import simulate_seed
 from tests.simulation.trials import Trial, first_seed_of, try_plan, try_seeds
 
@@ -47,7 +47,7 @@ def test_a_seed_that_failed_once_fails_no_more(seed: int) -> None:
 
 @pytest.mark.parametrize("rule", BROKEN_RULES, ids=lambda rule: rule.__name__)
 def test_a_rule_that_is_broken_is_found(rule: Break) -> None:
-    found = first_seed_that_finds(rule)
+    found = seed_that_finds(rule)
     assert found.seed is not None, f"no seed of the first {WITHIN} finds {found.rule}"
 
 
