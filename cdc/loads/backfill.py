@@ -96,7 +96,7 @@ class Backfill:
             LoadStopped: `stop` was set.
             ConfigError: the table, its stream or its mapping is another than when the load began, or an index refuses
                 what is written.
-            SinkUnavailable: the table has been out of reach for ten minutes; the load can be taken up again.
+            SinkUnavailable: the table or OpenSearch has been out of reach for ten minutes; it can be taken up again.
         """
         plan, units = self.jobs.plan(table, job)
         steps = self.jobs.steps(table, job)
@@ -104,7 +104,8 @@ class Backfill:
             raise ConfigError(f"the load {job} of {table} was aborted", remedy="Begin a new one.")
         source = self._same(plan)
         stream = plan.stream_of_table()
-        compiled = self.planner.compiled(source, stream, plan.indices)
+        # a server that is just starting is waited for: nobody may be there to take the load up once more
+        compiled = patiently(self.deployment, lambda: self.planner.compiled(source, stream, plan.indices))
         if digest_of(compiled) != plan.mapping:
             raise ConfigError(
                 f"{compiled.mapping.source}: the mapping has changed since the load {job} began",

@@ -282,6 +282,19 @@ def test_a_load_that_was_stopped_goes_on_behind_the_pages_that_are_done(world: W
     assert result.findings.verdict == "40 items equal, 0 missing, 0 ghosts, 0 stale; 0 dead letters"
 
 
+def test_a_load_that_is_taken_up_while_opensearch_restarts_waits_for_it(world: World, jobs: Jobs) -> None:
+    job, _ = stopped(world, jobs)
+    restarting = [SinkUnavailable("opensearch", "no connection", kind=CauseKind.OUT_OF_REACH) for _ in range(TRIES)]
+
+    def prepare(*asked: Any, **options: Any) -> Any:
+        if restarting:
+            raise restarting.pop()
+        return world.deployment.prepare(*asked, **options)
+
+    result = load_of(replace(world.deployment, prepare=prepare), jobs).run("shop", job)
+    assert (restarting, result.loaded.items) == ([], 40)
+
+
 def test_a_load_is_stopped_while_it_verifies_too(world: World, jobs: Jobs) -> None:
     stop = Event()
 
