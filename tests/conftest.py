@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from local.aws import FORMS, running_aws
 from local.demo.traffic import make_table
 from local.servers import Servers, running
+from tests.turns import not_their_turn, today
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -32,8 +33,17 @@ NOT_REAL = ("[memory", "[simulated")
 """How the names of those tests of a contract go on that need no server."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that talk to real servers carry the marker, by their folder; they run last."""
+def pytest_configure() -> None:
+    """The day is the same in each process, though midnight may pass between."""
+    today()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that talk to real servers carry the marker, by their folder; they run last, some in turns."""
+    left = not_their_turn(items, today())
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
     for item in items:
         if Path(item.path).parent.name in REAL and not any(name in item.name for name in NOT_REAL):
             item.add_marker(pytest.mark.integration)

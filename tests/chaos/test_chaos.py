@@ -29,6 +29,7 @@ def chaos(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield made
 
 
+@pytest.mark.turn("chaos")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "fault",
@@ -42,8 +43,8 @@ def test_nothing_is_lost_stale_or_twice(chaos: World, fault: Fault) -> None:
     assert result.changes > 500
 
 
+@pytest.mark.turn("chaos")
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(SEED % 2 == 1, reason="played every other day: python -m tests.chaos.backfills plays it now")
 def test_a_full_table_is_loaded_whole_while_everything_goes_wrong(chaos: World) -> None:
     ways = [way for way in WAYS if way != "kinesis"]  # LocalStack's Kinesis takes a core of its own for that
     way = ways[SEED % len(ways)]

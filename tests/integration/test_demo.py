@@ -48,6 +48,7 @@ def assert_good(text: str) -> None:
     assert re.search(r"cdc verify: [\d,]+ items equal, 0 missing, 0 ghosts, 0 stale", text)
 
 
+@pytest.mark.turn("demo")
 @pytest.mark.parametrize(
     ("moment", "signal_number"),
     [("is written for", signal.SIGINT), ("is written for", signal.SIGKILL)],
@@ -68,6 +69,7 @@ def test_an_interrupted_demo_leaves_no_process_behind(
         assert not any(member.is_running() for member in family)
 
 
+@pytest.mark.turn("demo")
 def test_the_commands_that_it_prints_can_be_pasted_and_ctrl_c_ends_it_well(tmp_path: Path) -> None:
     log = tmp_path / "demo.log"
     with demo(log, "--seconds", "4", "--keep") as process:

@@ -21,6 +21,8 @@ from tests.integration.test_whole_way import await_equal, deployment, in_index, 
 
 __all__ = ["address", "deployment"]
 
+pytestmark = pytest.mark.turn("gap")
+
 
 @pytest.fixture
 def consumer(deployment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Any]]:

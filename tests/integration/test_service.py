@@ -45,6 +45,7 @@ def by_shard(values: dict[str, float], name: str) -> list[float]:
     return [value for key, value in values.items() if re.match(rf"{name}\{{", key)]
 
 
+@pytest.mark.turn("service")
 def test_a_closed_index_makes_the_consumer_degraded_and_an_open_one_ready_again(
     consumer: Callable[..., Any], address: str, aws: Any, table: tuple[str, str], opensearch: Any, index: str
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_closed_index_makes_the_consumer_degraded_and_an_open_one_ready_again(
     assert process.wait(40) == 0
 
 
+@pytest.mark.turn("service")
 def test_what_prometheus_reads_is_what_was_written(
     consumer: Callable[..., Any],
     address: str,

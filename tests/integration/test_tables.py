@@ -21,6 +21,8 @@ from tests.integration.test_whole_way import await_equal, deployment, in_index, 
 
 __all__ = ["deployment"]
 
+pytestmark = pytest.mark.turn("tables")
+
 PATIENCE_SECONDS = 150.0
 
 

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.test_gaps import consumer, letters
 from tests.integration.test_splits import World, streamed
 from tests.integration.test_whole_way import await_equal, deployment
 
 __all__ = ["consumer", "deployment", "streamed"]
+
+pytestmark = pytest.mark.turn("gap")
 
 HOURS = 3600.0
 TRIMMED = "records were trimmed before they were read; everything after sequence number {} may be missing"

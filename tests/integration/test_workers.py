@@ -103,6 +103,7 @@ def orders(kinesis: KinesisStream, deployment: dict[str, str]) -> StreamedTable:
     return kinesis.table(mapped(deployment, f"orders-{kinesis.name}"))
 
 
+@pytest.mark.turn("workers")
 def test_three_workers_share_the_shards_and_one_that_ends_in_order_gives_its_own_away(
     workers: Workers, orders: StreamedTable, opensearch: Any, aws: Any, bucket: str
 ) -> None:
@@ -127,6 +128,7 @@ def test_three_workers_share_the_shards_and_one_that_ends_in_order_gives_its_own
     assert archived(aws, bucket, orders) == by_item(orders.written)
 
 
+@pytest.mark.turn("workers")
 def test_the_shards_of_a_worker_that_is_killed_are_taken_over_from_their_checkpoints(
     workers: Workers, orders: StreamedTable, opensearch: Any, aws: Any, bucket: str
 ) -> None:
