@@ -88,7 +88,7 @@ def test_an_index_of_an_older_version_is_upgraded_in_place(server: SimulatedOpen
     start(server, mapping("{index: orders}"), remember=False)
     put_meta(server, FORMAT_1)
     start(server, mapping('{index: orders, id: ["{table}", pk]}'))
-    assert meta(server)["format"] == 2
+    assert meta(server)["format"] == 3
     assert list(meta(server)["documents"]["shop"]["id"]) == ["{table}", "pk"]
     assert meta(server)["body"] == FORMAT_1["body"]
     with pytest.raises(ConfigError, match="keep their old ids"):

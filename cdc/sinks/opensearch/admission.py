@@ -19,6 +19,7 @@ from cdc.mappings.identity import (
 )
 from cdc.records.stream import Stream
 from cdc.records.versions import minute_at
+from cdc.sinks.opensearch.carried import carried
 from cdc.sinks.opensearch.memory import Memory, read_memories, write_memory
 from cdc.sinks.opensearch.provenance import admitted
 
@@ -46,7 +47,8 @@ def first_memory(compiled: CompiledMapping, stream: Stream, index: str, now: flo
     """`_meta.cdc` of an index that is made for this table."""
     memory = Memory(index, {})
     source = admitted(None, stream, index, minute_at(now))
-    cdc: dict[str, object] = memory.with_table(stream.table, source, documents_in(index, compiled))["cdc"]
+    documents, mapping = documents_in(index, compiled), carried(compiled, index)
+    cdc: dict[str, object] = memory.with_table(stream.table, source, documents, mapping)["cdc"]
     return cdc
 
 
@@ -68,7 +70,7 @@ def admit(
         SinkUnavailable: others write there all the time.
         OpenSearchException: the index can't be read.
     """
-    documents = documents_in(index, compiled)
+    documents, mapping = documents_in(index, compiled), carried(compiled, index)
     moved = False
     for memory in read_memories(client, index):
         for _ in range(_MOST_TURNS):
@@ -77,12 +79,12 @@ def admit(
             found = documents_admitted(memory, compiled, documents, on_changed_mapping)
             remembered = documents if known is None else documents.after(known)
             moved |= known is None or not set(known.indices) <= set(documents.indices)
-            if (memory.source(stream.table), known) == (source, remembered):
+            if (memory.source(stream.table), known, memory.mapping(stream.table)) == (source, remembered, mapping):
                 break
             if memory.turns >= _MANY_TURNS and memory.source(stream.table) == source and known and not _refused(found):
                 _say(memory.index, compiled, found)
                 break
-            if write_memory(client, memory, memory.with_table(stream.table, source, remembered)):
+            if write_memory(client, memory, memory.with_table(stream.table, source, remembered, mapping)):
                 _say(memory.index, compiled, found)
                 break
             sleep(random.uniform(*_LOOK_AGAIN_SECONDS))  # noqa: S311  (not a secret)
