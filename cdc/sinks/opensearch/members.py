@@ -1,8 +1,8 @@
 """Members: the concrete indices that get every document of an index, and the mapping that each of them carries.
 
 While an index is rebuilt the old and the new one are its members. What a process knows of them is read again before a
-batch if it is older than `FRESH_SECONDS`. So from a while after an index has joined on, every batch reaches it, whatever
-was frozen or killed: a batch that was fetched before holds older changes alone, and the load of the new one shows those.
+batch if it is older than `FRESH_SECONDS`. So from a while after an index has joined on every batch reaches it, whatever
+was frozen or killed: a batch that was fetched before holds older changes alone, which the load of the new one shows.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Members:
         return all(known is not None and self._age(known) < KNOWN_SECONDS for known in found)
 
     def forget(self, indices: Iterable[str]) -> None:
-        """What is known of these is doubted: it is read again before the next batch."""
+        """Doubt what is known of these: it is read again before the next batch."""
         with self._lock:
             for index in indices:
                 known = self._known.get(index)

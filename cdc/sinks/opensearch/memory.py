@@ -174,13 +174,16 @@ def _map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def read_memories(client: OpenSearch, index: str) -> list[Memory]:
+def read_memories(client: OpenSearch, index: str, *, may_be_gone: bool = False) -> list[Memory]:
     """The memory of each concrete index of this name or behind this alias.
+
+    Args:
+        may_be_gone: none where there is no such index.
 
     Raises:
         OpenSearchException: it can't be read.
     """
-    found = client.indices.get_mapping(index=index)
+    found = client.indices.get_mapping(index=index, params={"ignore_unavailable": str(may_be_gone).lower()})
     return [Memory(concrete, state.get("mappings", {})) for concrete, state in found.items()]
 
 
