@@ -33,6 +33,8 @@ def test_mappings_that_take_turns_do_not_fill_the_index_with_them(
     caplog.clear()
     start(server, mapping("{index: orders, fields: {include: [b]}}"))
     assert "keep the earlier ones" in caplog.text
+    start(server, mapping("{index: orders, fields: {include: [a]}}"))
+    assert "go on to be made by the mapping that it carries" in caplog.text
     with pytest.raises(ConfigError, match="could be one document"):
         start(server, mapping("{index: orders}", table="other"))
 

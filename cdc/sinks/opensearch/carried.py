@@ -26,7 +26,9 @@ class CarriedRule(msgspec.Struct, frozen=True, omit_defaults=True):
     where: str = "{}"
     """The pattern as JSON text, in which numbers keep their digits."""
     id: tuple[str, ...] = ()
-    fields: FieldRule = FieldRule()
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    rename: dict[str, str] = {}
     transform: str | None = None
     transform_digest: str = ""
     unless_only: tuple[str, ...] = ()
@@ -41,7 +43,7 @@ class CarriedRule(msgspec.Struct, frozen=True, omit_defaults=True):
             index=index,
             where=pattern_of_text(self.where),
             id=self.id,
-            fields=self.fields,
+            fields=FieldRule(include=self.include, exclude=self.exclude, rename=self.rename),
             transform=self.transform,
             unless_only=self.unless_only,
             on_remove=self.on_remove,
@@ -64,7 +66,9 @@ def carried(compiled: CompiledMapping, index: str) -> CarriedMapping:
             CarriedRule(
                 where=text_of_pattern(owner.document.where),
                 id=owner.document.id,
-                fields=owner.document.fields,
+                include=owner.document.fields.include,
+                exclude=owner.document.fields.exclude,
+                rename=owner.document.fields.rename,
                 transform=owner.document.transform,
                 transform_digest=owner.transform_digest,
                 unless_only=owner.document.unless_only,
