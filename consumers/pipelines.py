@@ -176,15 +176,19 @@ class PipelineFactory:
         timeout_seconds = self.settings.opensearch_timeout_seconds
         return Members(self.clients.opensearch, self.targets, self.clock, self.now, timeout_seconds)
 
-    def index(self, mapping_of: Callable[[str], DocumentWriter]) -> Sink | None:
+    def index(self, mapping_of: Callable[[str], DocumentWriter], *, mended: bool = False) -> Sink | None:
         """All members of the indices of these mappings, as each carries them, with nothing around; None if there is no
-        index."""
+        index.
+
+        Args:
+            mended: for a redrive, whose mapping file may have been mended before the consumers got it.
+        """
         members, targets = self.members, self.targets
         if members is None or targets is None:
             return None
         from cdc.sinks.opensearch.fresh_members import FreshMembers
 
-        return FreshMembers(partial(self._index, targets), mapping_of, members)
+        return FreshMembers(partial(self._index, targets), mapping_of, members, mended=mended)
 
     def concrete_index(self, mapping_of: Callable[[str], DocumentWriter]) -> Sink | None:
         """The concrete indices that these mappings name, and no other; None if there is no index."""

@@ -258,3 +258,26 @@ def test_an_index_that_carries_what_is_not_here_stops_the_process(shop: LoadedTa
     put(shop, "a", 1)
     with pytest.raises(ConfigError, match="made by the transform made:order, which is not here"):
         shop.deliver()
+
+
+@pytest.mark.parametrize(("mended", "name"), [(True, "sum"), (False, "total")])
+def test_a_redrive_may_have_a_mended_mapping_that_the_index_does_not_carry_yet(
+    shop: LoadedTable, mended: bool, name: str
+) -> None:
+    own = of(NEW)
+    index = shop.runtime.pipelines.index(lambda _table: own, mended=mended)
+    assert index is not None
+    put(shop, "a", 1)
+    changes = [shop.change(write) for write in shop.table.history]
+    index.write(changes, Deadline.after(30, clock=shop.clock))
+    assert list(fields(shop, "orders").values()) == [{name}]
+
+
+def test_a_redrive_writes_each_member_of_a_rebuild_by_what_it_carries(shop: LoadedTable) -> None:
+    rebuilt(shop)
+    own = of("documents: [{index: orders, fields: {exclude: [total]}}]")
+    index = shop.runtime.pipelines.index(lambda _table: own, mended=True)
+    assert index is not None
+    put(shop, "a", 1)
+    index.write([shop.change(write) for write in shop.table.history], Deadline.after(30, clock=shop.clock))
+    assert [list(fields(shop, member).values()) for member in ("orders-v1", "orders-v2")] == [[{"total"}], [{"sum"}]]

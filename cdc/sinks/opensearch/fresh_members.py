@@ -34,10 +34,22 @@ class FreshMembers(SinkWrapper):
     so this stands within whatever tries again.
     """
 
-    def __init__(self, make: MakeSink, mapping_of: Callable[[str], DocumentWriter], members: Members) -> None:
+    def __init__(
+        self,
+        make: MakeSink,
+        mapping_of: Callable[[str], DocumentWriter],
+        members: Members,
+        *,
+        mended: bool = False,
+    ) -> None:
+        """
+        Args:
+            mended: the mappings may be mended already, beside those that the indices carry; see `Standing.compiled`.
+        """
         super().__init__(make(self._writer, self._are_known))
         self._mapping_of = mapping_of
         self._members = members
+        self._mended = mended
         self._spread: dict[str, _Spread] = {}
         self._indices: frozenset[str] = frozenset()
 
@@ -65,7 +77,7 @@ class FreshMembers(SinkWrapper):
         standings = {index: self._members.fresh(index, deadline) for index in known.standings}
         if all(known.standings[index] is standing for index, standing in standings.items()):
             return known
-        return _Spread(own, standings, _spread(own, standings))
+        return _Spread(own, standings, _spread(own, standings, mended=self._mended))
 
     def _writer(self, table: str) -> DocumentWriter:
         return self._spread[table].writer
@@ -115,15 +127,16 @@ def _indices_of(own: DocumentWriter) -> Iterable[str]:
     raise TypeError(f"{type(own).__name__} does not tell which indices it writes to")
 
 
-def _spread(own: DocumentWriter, standings: Mapping[str, Standing]) -> DocumentWriter:
+def _spread(own: DocumentWriter, standings: Mapping[str, Standing], *, mended: bool) -> DocumentWriter:
     match own:
         case CompiledMapping():
-            return _of_members(own, standings)
+            return _of_members(own, standings, mended=mended)
         case RemovalsOnly():
-            return replace(own, compiled=_of_members(own.compiled, standings))
+            return replace(own, compiled=_of_members(own.compiled, standings, mended=mended))
     return _Copies(own, {index: standing.addresses for index, standing in standings.items()})
 
 
-def _of_members(own: CompiledMapping, standings: Mapping[str, Standing]) -> CompiledMapping:
-    owners = tuple(owner for standing in standings.values() for owner in standing.compiled(own).owners)
+def _of_members(own: CompiledMapping, standings: Mapping[str, Standing], *, mended: bool) -> CompiledMapping:
+    found = [standing.compiled(own, mended=mended) for standing in standings.values()]
+    owners = tuple(owner for one in found for owner in one.owners)
     return own if owners == own.owners else replace(own, owners=owners)

@@ -18,6 +18,7 @@ from cdc.causes import CauseKind
 from cdc.deadline import Clock, Deadline
 from cdc.errors import SinkUnavailable
 from cdc.mappings.compiled import CompiledMapping
+from cdc.mappings.identity import differences, documents_in
 from cdc.sinks.opensearch.carried import CarriedMapping, carried, compiled_from
 from cdc.sinks.opensearch.client import within
 from cdc.sinks.opensearch.memory import Memory
@@ -52,23 +53,32 @@ class Standing:
         """The names that writes are sent to: of one member that in the mapping, of several their own."""
         return tuple(memory.index for memory in self.memories) if len(self.memories) > 1 else (self.index,)
 
-    def compiled(self, own: CompiledMapping) -> CompiledMapping:
+    def compiled(self, own: CompiledMapping, *, mended: bool = False) -> CompiledMapping:
         """The documents of a table in this index, as each member makes them by the mapping that it carries.
 
         Args:
             own: the mapping of this process; it holds where a member carries none.
+            mended: `own` may be mended already, for documents that the carried one could not make: it holds where it
+                would leave nothing behind, unless the index is being rebuilt.
 
         Raises:
             ConfigError: a member carries a mapping that can't be used here, such as one with a transform that is not
                 here.
         """
-        mine = carried(own, self.index)
-        found = [self._of_member(own, mine, *place) for place in zip(self.addresses, self._mappings(own), strict=True)]
+        mine, theirs = carried(own, self.index), self._mappings(own)
+        if mended and len(self.memories) == 1 and self._leaves_nothing(own):
+            theirs = [None]
+        found = [self._of_member(own, mine, *place) for place in zip(self.addresses, theirs, strict=True)]
         return replace(own, owners=tuple(owner for one in found for owner in one.owners))
 
     def searched(self, own: CompiledMapping) -> CompiledMapping:
         """The same of the member that is searched alone, under the name in the mapping."""
         return self._of_member(own, carried(own, self.index), self.index, self._mappings(own)[0])
+
+    def _leaves_nothing(self, own: CompiledMapping) -> bool:
+        (memory,) = self.memories
+        known = memory.documents(own.table)
+        return known is None or not any(one.refused for one in differences(known, documents_in(self.index, own)))
 
     def _mappings(self, own: CompiledMapping) -> list[CarriedMapping | None]:
         return [memory.mapping(own.table) for memory in self.memories] or [None]
