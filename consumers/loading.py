@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cdc.deadline import Deadline
 from cdc.errors import ConfigError
 from cdc.loads.deployment import ArchivePlace, Deployment, ExportClients
 from cdc.loads.jobs import FolderObjects, Jobs, S3Objects
 from cdc.loads.table import DynamoDBPages
-from cdc.mappings.document_writer import DocumentWriter
+from cdc.mappings.compiled import CompiledMapping
+from cdc.records.change import StreamView
+from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from consumers.clients import LateClient, aws_client, item_client, opensearch_options
 from consumers.pipelines import LOAD
@@ -43,22 +46,28 @@ def deployment_of(runtime: Runtime) -> Deployment:
 
     pipelines, settings = runtime.pipelines, runtime.settings
 
-    def index(mapping_of: Callable[[str], DocumentWriter]) -> Sink:
-        sink = pipelines.index(mapping_of)
+    def there(sink: Sink | None) -> Sink:
         if sink is None:
             raise ConfigError("there is no index", remedy="Set CDC_OPENSEARCH_ENDPOINT.")
         return sink
 
+    def prepare(stream: Stream, keys: Sequence[str], view: StreamView | None = None) -> CompiledMapping:
+        own = runtime.tables.prepare(stream, keys, view)
+        if pipelines.members is None:
+            return own
+        return pipelines.members.searched(own, Deadline.after(settings.opensearch_timeout_seconds))
+
     return Deployment(
         pages=DynamoDBPages(item_client(settings.aws_timeout_seconds)),
         items=runtime.clients.items,
-        prepare=runtime.tables.prepare,
-        index=index,
+        prepare=prepare,
+        index=lambda mapping_of: there(pipelines.index(mapping_of)),
         load_sink=lambda sink: pipelines.around(sink, LOAD, pipelines.sleep),
         documents=OpenSearchDocuments(opensearch_client(opensearch_options(settings), raw_answers=True)),
         archive=archive_of(runtime),
         exports=_export_clients(settings),
         dead_letters=runtime.clients.dead_letters,
+        concrete=lambda mapping_of: there(pipelines.concrete_index(mapping_of)),
     )
 
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import tenacity
 
@@ -36,6 +37,7 @@ from consumers.preparation import TablePreparation
 from consumers.settings import Settings
 
 if TYPE_CHECKING:
+    from cdc.sinks.opensearch.members import Members
     from cdc.sinks.opensearch.targets import Targets
 
 __all__ = ["CONSUMER", "LAMBDA", "LOAD", "PipelineFactory", "Profile"]
@@ -164,23 +166,56 @@ class PipelineFactory:
 
         return prepare
 
-    def index(self, mapping_of: Callable[[str], DocumentWriter]) -> Sink | None:
-        """The index by these mappings, with nothing around it; None if there is none."""
+    @cached_property
+    def members(self) -> Members | None:
+        """The knowledge of this process of the members of its indices; None if there is no index."""
         if self.clients.opensearch is None or self.targets is None:
             return None
+        from cdc.sinks.opensearch.members import Members
+
+        timeout_seconds = self.settings.opensearch_timeout_seconds
+        return Members(self.clients.opensearch, self.targets, self.clock, self.now, timeout_seconds)
+
+    def index(self, mapping_of: Callable[[str], DocumentWriter], *, mended: bool = False) -> Sink | None:
+        """All members of the indices of these mappings, as each carries them, with nothing around; None if there is no
+        index.
+
+        Args:
+            mended: for a redrive, whose mapping file may have been mended before the consumers got it.
+        """
+        members, targets = self.members, self.targets
+        if members is None or targets is None:
+            return None
+        from cdc.sinks.opensearch.fresh_members import FreshMembers
+
+        return FreshMembers(partial(self._index, targets), mapping_of, members, mended=mended)
+
+    def concrete_index(self, mapping_of: Callable[[str], DocumentWriter]) -> Sink | None:
+        """The concrete indices that these mappings name, and no other; None if there is no index."""
+        if self.clients.opensearch is None:
+            return None
+        from cdc.sinks.opensearch.targets import Targets
+
+        return self._index(Targets(concrete=True), mapping_of, lambda: True)
+
+    def _index(
+        self, targets: Targets, mapping_of: Callable[[str], DocumentWriter], may_send: Callable[[], bool]
+    ) -> Sink:
         from cdc.sinks.opensearch.concurrency import InFlight
         from cdc.sinks.opensearch.sink import OpenSearchSink
 
+        client: Any = self.clients.opensearch
         return OpenSearchSink(
-            client=self.clients.opensearch,
+            client=client,
             mapping_of=mapping_of,
-            targets=self.targets,
+            targets=targets,
             max_bytes=self.settings.bulk_bytes,
             max_count=self.settings.bulk_count,
             in_flight=InFlight(self.settings.bulks_in_flight),
             timeout_seconds=self.settings.opensearch_timeout_seconds,
             accept_milliseconds=self.settings.kinesis_precision == "millisecond",
             observer=self.observer,
+            may_send=may_send,
         )
 
     def archive(self, sleep: Sleep = time.sleep, *, needs_seconds: float = 0.0) -> Sink | None:

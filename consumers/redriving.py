@@ -54,7 +54,7 @@ class _Destinations:
         return self.runtime.tables.prepare(stream, keys, remember=False)
 
     def index(self, mapping_of: Callable[[str], CompiledMapping]) -> Sink | None:
-        return self.runtime.pipelines.index(mapping_of)
+        return self.runtime.pipelines.index(mapping_of, mended=True)
 
     def archive(self) -> Sink | None:
         return self.runtime.pipelines.archive()

@@ -82,6 +82,7 @@ class LoadedTable:
             clock=self.clock,
             now=self.clock,
             sleep=self.clock.sleep,
+            concrete=pipelines.concrete_index,  # type: ignore[arg-type]  # there is one
         )
         self.stream = Stream.kinesis(KINESIS, "shop") if kinesis else Stream.dynamodb(self.table.stream.arn)
         self.compiled = self.deployment.prepare(self.stream, self.table.keys)

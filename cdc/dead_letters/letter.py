@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,6 +29,7 @@ __all__ = [
     "change_of_letter",
     "letter_of",
     "letter_of_lost_records",
+    "name_of_index",
     "record_of_letter",
 ]
 
@@ -37,6 +39,9 @@ UNREADABLE_SINK = "source"
 
 STREAM_SINK = "stream"
 """The sink of letters of records that are gone from their stream: there is nothing to write any more."""
+
+
+_GENERATION = re.compile(r"-v[0-9]+$")
 
 
 class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -170,6 +175,11 @@ def letter_of_lost_records(
         record=dict(about),
         sequence=sequence,
     )
+
+
+def name_of_index(concrete: str) -> str:
+    """The name in the mapping of an index that this library has made: without the `-v<n>` behind it."""
+    return _GENERATION.sub("", concrete)
 
 
 def record_of_letter(letter: DeadLetter) -> Record:

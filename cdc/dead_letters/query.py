@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
-from cdc.dead_letters.letter import DeadLetter
+from cdc.dead_letters.letter import DeadLetter, name_of_index
 from cdc.dead_letters.store import LetterStore
 from cdc.errors import MalformedRecord
 
@@ -27,7 +27,8 @@ _PART = 64
 class Selection:
     """Letters that fit all that is given.
 
-    `document`: an index, or index/id. `reason`: a part of it, whatever its case. `since` is included, `until` is not.
+    `document`: an index, be it that of the mapping or a concrete one, or index/id. `reason`: a part of it, whatever its
+    case. `since` is included, `until` is not.
     """
 
     table: str | None = None
@@ -44,7 +45,7 @@ class Selection:
         return (
             self.table in (None, letter.table)
             and self.sink in (None, letter.sink)
-            and self.document in (None, letter.document, letter.index)
+            and self.document in (None, letter.document, letter.index, name_of_index(letter.index))
             and (self.reason is None or self.reason.lower() in letter.reason.lower())
             and (self.since is None or self.since <= kept_at)
             and (self.until is None or kept_at < self.until)

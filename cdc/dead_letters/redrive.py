@@ -13,7 +13,7 @@ import msgspec
 
 from cdc.causes import Cause
 from cdc.dead_letters.latest_state import TableCheck, WriteLatestState
-from cdc.dead_letters.letter import STREAM_SINK, UNREADABLE_SINK, DeadLetter, change_of_letter
+from cdc.dead_letters.letter import STREAM_SINK, UNREADABLE_SINK, DeadLetter, change_of_letter, name_of_index
 from cdc.dead_letters.store import DeadLetterStore, LetterStore
 from cdc.deadline import Deadline
 from cdc.delivery.dead_lettering import DeadLettering, keep_unreadable
@@ -250,18 +250,8 @@ class Redriver:
         found: dict[str, CompiledMapping] = {}
         for change in changes:
             compiled = self.destinations.prepare(change.stream, tuple(change.raw_keys))
-            found[change.table] = compiled
-            if index and index not in compiled.bodies:
-                raise ConfigError(
-                    f"no document of {compiled.mapping.source} goes to the index {index!r} any more",
-                    remedy="Take the index into the mapping again, or discard the letter.",
-                )
-        if not index:
-            return found
-        return {
-            table: replace(compiled, owners=tuple(owner for owner in compiled.owners if owner.index == index))
-            for table, compiled in found.items()
-        }
+            found[change.table] = compiled if not index else _of_index(compiled, index)
+        return found
 
     def _index(self, compiled: dict[str, CompiledMapping]) -> Sink:
         index = self.destinations.index(compiled.__getitem__)
@@ -286,6 +276,18 @@ class Redriver:
         finally:
             sink.close()
         return outcomes
+
+
+def _of_index(compiled: CompiledMapping, index: str) -> CompiledMapping:
+    """The mapping for one index: a name of the mapping, or a concrete index that is or was a member of one, whose
+    documents go to the members of today."""
+    named = index if index in compiled.bodies else name_of_index(index)
+    if named not in compiled.bodies:
+        raise ConfigError(
+            f"no document of {compiled.mapping.source} goes to the index {index!r} any more",
+            remedy="Take the index into the mapping again, or discard the letter.",
+        )
+    return replace(compiled, owners=tuple(owner for owner in compiled.owners if owner.index == named))
 
 
 def _place(letter: DeadLetter | Result) -> tuple[str, str, str]:

@@ -60,7 +60,7 @@ class Deployment:
     items: ItemReader
     prepare: PrepareTable
     index: Callable[[Callable[[str], DocumentWriter]], Sink]
-    """The index by these mappings, with nothing around it."""
+    """Every member of the index by these mappings, with nothing around it."""
     load_sink: Callable[[Sink], Sink]
     """Puts retries and dead letters around an index that a load writes to."""
     documents: DocumentReader
@@ -71,3 +71,5 @@ class Deployment:
     now: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     observe: Callable[[Any], None] = lambda _fact: None
+    concrete: Callable[[Callable[[str], DocumentWriter]], Sink] | None = None
+    """The concrete indices that these mappings name, with nothing around them: what is written goes to no other."""

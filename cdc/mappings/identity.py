@@ -29,7 +29,9 @@ __all__ = [
     "differences",
     "documents_in",
     "may_share",
+    "pattern_of_text",
     "shared_documents",
+    "text_of_pattern",
 ]
 
 _Parts = Sequence[str | None]
@@ -49,8 +51,7 @@ class RememberedRule(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def pattern(self) -> dict[str, Any]:
         """The pattern itself."""
-        pattern: dict[str, Any] = json.loads(self.where, parse_float=Decimal)
-        return pattern
+        return pattern_of_text(self.where)
 
 
 class RememberedDocuments(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -89,7 +90,7 @@ def documents_in(index: str, compiled: CompiledMapping) -> RememberedDocuments:
         id=first.id or compiled.keys,
         rules=tuple(
             RememberedRule(
-                where=orjson.dumps(_exact(owner.document.where), option=orjson.OPT_SORT_KEYS).decode(),
+                where=text_of_pattern(owner.document.where),
                 transform=owner.transform_digest,
                 include=owner.document.fields.include,
                 exclude=owner.document.fields.exclude,
@@ -104,6 +105,17 @@ def documents_in(index: str, compiled: CompiledMapping) -> RememberedDocuments:
         on_remove=first.on_remove,
         on_expiry=first.on_expiry,
     )
+
+
+def text_of_pattern(where: Mapping[str, Any]) -> str:
+    """A pattern as JSON text, in which numbers keep their digits; equal for equal patterns."""
+    return orjson.dumps(_exact(where), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def pattern_of_text(text: str) -> dict[str, Any]:
+    """The pattern of a text of `text_of_pattern`."""
+    pattern: dict[str, Any] = json.loads(text, parse_float=Decimal)
+    return pattern
 
 
 def _exact(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.model import TOMBSTONE_FIELD, TableMapping
@@ -41,6 +42,11 @@ class RemovalsByEvent:
 
     mapping: TableMapping
     removals: Mapping[str, Write]
+
+    @cached_property
+    def indices(self) -> frozenset[str]:
+        """The indices that it removes documents of."""
+        return frozenset(write.index for write in self.removals.values())
 
     def writes(self, change: Change) -> Sequence[Write | Rejected]:
         """The removal."""

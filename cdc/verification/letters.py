@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -11,6 +11,7 @@ from cdc.dead_letters.store import DeadLetterStore
 from cdc.loads.deployment import Deployment
 from cdc.records.attributes import RawItem
 from cdc.records.identity import keys_digest
+from cdc.sinks.opensearch.documents import KnowsConcretes
 from cdc.verification.patience import patiently
 
 __all__ = ["KeptLetters"]
@@ -23,16 +24,27 @@ class KeptLetters:
     deployment: Deployment
     table: str
     _names: Mapping[str, str] | None = field(default=None, repr=False)
+    _concretes: dict[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     def explaining(self, index: str, identifier: str, keys: RawItem | None) -> str:
         """The name of a letter of this document, or of all documents of its item; empty if there is none."""
         names = self._listed()
         if not names:
             return ""
-        found = names.get(_tail(f"{index}/{identifier}"))
+        places = (index, *self._concretes_of(index))
+        found = next((names[tail] for place in places if (tail := _tail(f"{place}/{identifier}")) in names), None)
         if found is None and keys is not None:
             found = names.get(f"{keys_digest(keys)}{_tail('')}")
         return found or ""
+
+    def _concretes_of(self, index: str) -> Sequence[str]:
+        """While an index is rebuilt letters name the concrete one."""
+        documents = self.deployment.documents
+        if not isinstance(documents, KnowsConcretes):
+            return ()
+        if index not in self._concretes:
+            self._concretes[index] = patiently(self.deployment, lambda: documents.concretes(index))
+        return self._concretes[index]
 
     def _listed(self) -> Mapping[str, str]:
         if self._names is None:

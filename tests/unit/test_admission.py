@@ -10,11 +10,15 @@ import pytest
 from cdc.errors import ConfigError
 from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.model import Mappings
+from cdc.records.stream import Stream
+from cdc.sinks.opensearch.admission import OnChangedMapping
+from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.targets import Targets
 from cdc.testing import SimulatedClock, SimulatedOpenSearch
 from consumers.preparation import TablePreparation
 from consumers.settings import load_settings
 from tests.admitting import mapping, meta, start, stream
+from tests.members import join, new_member
 
 
 @pytest.fixture
@@ -192,3 +196,81 @@ def test_an_id_left_behind_still_keeps_another_table_out(server: SimulatedOpenSe
 def test_the_setting_is_refuse_unless_it_is_accept() -> None:
     assert load_settings({}).on_changed_mapping == "refuse"
     assert load_settings({"CDC_ON_CHANGED_MAPPING": "accept"}).on_changed_mapping == "accept"
+
+
+# --- an index that is rebuilt
+
+OLD = "{index: orders}"
+NEW = "{index: orders, where: {kind: [order]}}"
+
+
+@pytest.fixture
+def rebuilt(server: SimulatedOpenSearch) -> SimulatedOpenSearch:
+    """It was made by the mapping OLD, and is rebuilt by NEW."""
+    start(server, mapping(OLD))
+    new_member(server, mapping(NEW), stream("shop"), now=0.0)
+    join(server)
+    return server
+
+
+@pytest.mark.parametrize("lines", [OLD, NEW])
+def test_a_process_may_bring_the_old_or_the_new_mapping(rebuilt: SimulatedOpenSearch, lines: str) -> None:
+    before = [meta(rebuilt, index) for index in ("orders-v1", "orders-v2")]
+    start(rebuilt, mapping(lines))
+    assert [meta(rebuilt, index) for index in ("orders-v1", "orders-v2")] == before
+
+
+@pytest.mark.parametrize("accept", ["refuse", "accept"])
+def test_a_third_mapping_waits_for_the_end_of_the_rebuild(
+    rebuilt: SimulatedOpenSearch, accept: OnChangedMapping
+) -> None:
+    with pytest.raises(ConfigError, match="orders is being rebuilt, and this mapping is neither that of") as refused:
+        start(rebuilt, mapping("{index: orders, where: {kind: [offer]}}"), accept)
+    assert "cdc rebuild abort --index orders" in refused.value.remedy
+
+
+def test_a_changed_body_is_no_warning_while_the_index_is_rebuilt(
+    rebuilt: SimulatedOpenSearch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.clear()
+    start(rebuilt, mapping("{index: orders, body: {settings: {number_of_shards: 2}}}"))
+    assert "body" not in caplog.text
+
+
+def test_every_member_remembers_a_new_stream(rebuilt: SimulatedOpenSearch) -> None:
+    later = Stream.dynamodb("arn:aws:dynamodb:eu-west-1:111122223333:table/shop/stream/2026-02-15T09:30:00.123")
+    prepare(rebuilt, mapping(OLD), later, Targets())  # type: ignore[arg-type]
+    streams = [meta(rebuilt, index)["tables"]["shop"]["stream"] for index in ("orders-v1", "orders-v2")]
+    assert streams == [later.arn] * 2
+
+
+def test_a_mapping_that_leaves_documents_behind_is_told_how_to_build_the_index_anew(
+    server: SimulatedOpenSearch,
+) -> None:
+    start(server, mapping(OLD))
+    with pytest.raises(ConfigError) as refused:
+        start(server, mapping(NEW))
+    assert "`cdc rebuild --index orders`" in refused.value.remedy
+
+
+def test_a_changed_body_is_told_how_to_be_used(server: SimulatedOpenSearch, caplog: pytest.LogCaptureFixture) -> None:
+    start(server, mapping(OLD))
+    start(server, mapping("{index: orders, body: {settings: {number_of_shards: 2}}}"))
+    assert "build the index anew: cdc rebuild --index orders" in caplog.text
+
+
+def test_an_admitted_mapping_becomes_the_one_that_the_index_carries(server: SimulatedOpenSearch) -> None:
+    start(server, mapping(NEW))
+    start(server, mapping(OLD))
+    assert meta(server)["mappings"]["shop"]["rules"][0]["where"] == "{}"
+    start(server, mapping(NEW), "accept")
+    assert meta(server)["mappings"]["shop"]["rules"][0]["where"] == '{"kind":["order"]}'
+
+
+def test_an_index_of_format_2_carries_the_mapping_of_the_first_process_that_starts(server: SimulatedOpenSearch) -> None:
+    start(server, mapping(OLD))
+    known = {name: part for name, part in meta(server).items() if name != "mappings"}
+    server.indices.put_mapping(index="orders-v1", body={"_meta": {"cdc": {**known, "format": 2}}})
+    start(server, mapping(OLD))
+    assert meta(server)["format"] == 3
+    assert meta(server)["mappings"]["shop"]["rules"][0]["where"] == "{}"

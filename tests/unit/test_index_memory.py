@@ -33,6 +33,8 @@ def test_mappings_that_take_turns_do_not_fill_the_index_with_them(
     caplog.clear()
     start(server, mapping("{index: orders, fields: {include: [b]}}"))
     assert "keep the earlier ones" in caplog.text
+    start(server, mapping("{index: orders, fields: {include: [a]}}"))
+    assert "go on to be made by the mapping that it carries" in caplog.text
     with pytest.raises(ConfigError, match="could be one document"):
         start(server, mapping("{index: orders}", table="other"))
 
@@ -88,7 +90,7 @@ def test_an_index_of_an_older_version_is_upgraded_in_place(server: SimulatedOpen
     start(server, mapping("{index: orders}"), remember=False)
     put_meta(server, FORMAT_1)
     start(server, mapping('{index: orders, id: ["{table}", pk]}'))
-    assert meta(server)["format"] == 2
+    assert meta(server)["format"] == 3
     assert list(meta(server)["documents"]["shop"]["id"]) == ["{table}", "pk"]
     assert meta(server)["body"] == FORMAT_1["body"]
     with pytest.raises(ConfigError, match="keep their old ids"):

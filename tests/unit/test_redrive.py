@@ -356,3 +356,20 @@ def test_a_letter_of_a_record_without_a_time_is_redriven() -> None:
     letters.keep(letter)
     here = Here(sink=Writes())
     assert redriven(redriver(here, items, letters), letter.name) == [Redriven()]
+
+
+@pytest.mark.parametrize("document", ["orders-v1/a", "orders-v2/a", "orders-v17/a"])
+def test_a_letter_of_a_member_goes_to_the_members_of_today(document: str) -> None:
+    letters, items, here = Letters(), Items(), Here()
+    items.put(KEY, n=9)
+    key = kept(letters, change(KEY, {"n": 1}, {"n": 2}), document=document)
+    assert redriven(redriver(here, items, letters), key) == [Redriven()]
+    assert [write.index for write in here.sink.written] == ["orders"]
+
+
+def test_a_selection_by_the_name_in_the_mapping_has_the_letters_of_its_members() -> None:
+    letters = Letters()
+    kept(letters, change(KEY, {"n": 1}, {"n": 2}), document="orders-v2/a")
+    assert len(list(selected(letters, Selection(document="orders")))) == 1
+    assert len(list(selected(letters, Selection(document="orders-v2")))) == 1
+    assert not list(selected(letters, Selection(document="orders-v1")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from cdc.errors import ConfigError, SinkUnavailable
@@ -19,13 +19,14 @@ from cdc.mappings.identity import (
 )
 from cdc.records.stream import Stream
 from cdc.records.versions import minute_at
+from cdc.sinks.opensearch.carried import carried
 from cdc.sinks.opensearch.memory import Memory, read_memories, write_memory
 from cdc.sinks.opensearch.provenance import admitted
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
-__all__ = ["OnChangedMapping", "admit", "documents_admitted", "first_memory", "say_left"]
+__all__ = ["OnChangedMapping", "admit", "documents_admitted", "first_memory", "hold_to_rebuild", "say_left"]
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def first_memory(compiled: CompiledMapping, stream: Stream, index: str, now: flo
     """`_meta.cdc` of an index that is made for this table."""
     memory = Memory(index, {})
     source = admitted(None, stream, index, minute_at(now))
-    cdc: dict[str, object] = memory.with_table(stream.table, source, documents_in(index, compiled))["cdc"]
+    documents, mapping = documents_in(index, compiled), carried(compiled, index)
+    cdc: dict[str, object] = memory.with_table(stream.table, source, documents, mapping)["cdc"]
     return cdc
 
 
@@ -68,21 +70,27 @@ def admit(
         SinkUnavailable: others write there all the time.
         OpenSearchException: the index can't be read.
     """
-    documents = documents_in(index, compiled)
+    documents, mapping = documents_in(index, compiled), carried(compiled, index)
     moved = False
-    for memory in read_memories(client, index):
+    memories = _with_members(client, read_memories(client, index))
+    hold_to_rebuild(memories, compiled, documents)
+    for memory in memories:
         for _ in range(_MOST_TURNS):
-            known = memory.documents(stream.table)
+            known, theirs = memory.documents(stream.table), memory.mapping(stream.table)
             source = admitted(memory.source(stream.table), stream, memory.index, minute_at(now()))
-            found = documents_admitted(memory, compiled, documents, on_changed_mapping)
-            remembered = documents if known is None else documents.after(known)
+            if known is not None and memory.rebuild is not None:  # the one mapping is the old one's, or the new one's
+                found, remembered, carries = [], known, theirs
+            else:
+                found = documents_admitted(memory, compiled, documents, on_changed_mapping)
+                remembered, carries = documents if known is None else documents.after(known), mapping
             moved |= known is None or not set(known.indices) <= set(documents.indices)
-            if (memory.source(stream.table), known) == (source, remembered):
+            if (memory.source(stream.table), known, theirs) == (source, remembered, carries):
                 break
             if memory.turns >= _MANY_TURNS and memory.source(stream.table) == source and known and not _refused(found):
                 _say(memory.index, compiled, found)
+                _say_carried(memory.index, index, compiled, differs=theirs not in (None, carries))
                 break
-            if write_memory(client, memory, memory.with_table(stream.table, source, remembered)):
+            if write_memory(client, memory, memory.with_table(stream.table, source, remembered, carries)):
                 _say(memory.index, compiled, found)
                 break
             sleep(random.uniform(*_LOOK_AGAIN_SECONDS))  # noqa: S311  (not a secret)
@@ -94,6 +102,32 @@ def admit(
                 remedy="Start again in a minute.",
             )
     return moved
+
+
+def _with_members(client: OpenSearch, memories: list[Memory]) -> list[Memory]:
+    """These, and those of the members beside them that are there."""
+    there = {memory.index for memory in memories}
+    others = dict.fromkeys(name for memory in memories for name in memory.members if name not in there)
+    return memories + [one for name in others for one in read_memories(client, name, may_be_gone=True)]
+
+
+def hold_to_rebuild(memories: Sequence[Memory], compiled: CompiledMapping, documents: RememberedDocuments) -> None:
+    """While an index is rebuilt, a process may bring the mapping of the old one, or that of the new one.
+
+    Raises:
+        ConfigError: it brings a third.
+    """
+    rebuilt = [memory for memory in memories if memory.rebuild is not None]
+    known = [found for memory in rebuilt if (found := memory.documents(compiled.table)) is not None]
+    if not known or any(not differences(one, documents) for one in known):
+        return
+    index = documents.index
+    raise ConfigError(
+        f"{compiled.mapping.source}: {index} is being rebuilt, and this mapping is neither that of "
+        + " nor that of ".join(memory.index for memory in rebuilt),
+        remedy=f"End the rebuild first: `cdc rebuild status --index {index}` shows how far it is, "
+        f"`cdc rebuild abort --index {index}` gives it up.",
+    )
 
 
 def documents_admitted(
@@ -126,8 +160,9 @@ def documents_admitted(
         raise ConfigError(
             f"{source}: the mapping has changed since the index {index} was written: "
             + "; ".join(f"{one.text}: {one.leaves}" for one in refused),
-            remedy="Name a new index in the mapping and fill it from the table, or take the change back. "
-            "CDC_ON_CHANGED_MAPPING=accept (on_changed_mapping) goes on, and leaves those documents behind.",
+            remedy=f"Build the index anew by it: `cdc rebuild --index {documents.index}` (`cdc mappings diff` shows "
+            "what would change); or take the change back. CDC_ON_CHANGED_MAPPING=accept (on_changed_mapping) "
+            "goes on, and leaves those documents behind.",
         )
     return found
 
@@ -146,6 +181,18 @@ def _say(index: str, compiled: CompiledMapping, found: list[Difference]) -> None
             one.text,
             one.leaves,
             "; accepted, as CDC_ON_CHANGED_MAPPING (on_changed_mapping) says" if one.refused else "",
+        )
+
+
+def _say_carried(concrete: str, index: str, compiled: CompiledMapping, *, differs: bool) -> None:
+    if differs:
+        log.warning(
+            "%s: %s has been given one mapping after the other so often that it takes no more: its documents go on to "
+            "be made by the mapping that it carries. Let every process have one mapping, then: "
+            "cdc rebuild --index %s",
+            compiled.mapping.source,
+            concrete,
+            index,
         )
 
 

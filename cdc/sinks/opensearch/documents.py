@@ -23,7 +23,7 @@ from cdc.sinks.opensearch.provenance import RememberedSource
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
-__all__ = ["DocumentReader", "FoundDocument", "OpenSearchDocuments", "RemembersSources"]
+__all__ = ["DocumentReader", "FoundDocument", "KnowsConcretes", "OpenSearchDocuments", "RemembersSources"]
 
 _T = TypeVar("_T")
 
@@ -76,6 +76,20 @@ class RemembersSources(Protocol):
 
     def sources(self, index: str) -> Mapping[str, Sequence[RememberedSource]]:
         """The sources remembered of each table that has written to the index, or to one behind this alias.
+
+        Raises:
+            SinkUnavailable: OpenSearch is out of reach.
+            ConfigError: there is no such index, or it may not be read.
+        """
+        ...
+
+
+@runtime_checkable
+class KnowsConcretes(Protocol):
+    """Tells which concrete indices a name stands for."""
+
+    def concretes(self, index: str) -> Sequence[str]:
+        """The concrete indices behind an alias; of a concrete index itself.
 
         Raises:
             SinkUnavailable: OpenSearch is out of reach.
@@ -227,6 +241,10 @@ class OpenSearchDocuments:
                 source = memory.source(table)
                 found.setdefault(table, []).extend([] if source is None else [source])
         return found
+
+    def concretes(self, index: str) -> Sequence[str]:
+        """See `KnowsConcretes.concretes`."""
+        return sorted(self._read(index, dict[str, Any], lambda: self.client.indices.get_mapping(index=index)))
 
     def _page(self, index: str, ask: Callable[[], Any]) -> _Page:
         page = self._read(index, _Page, ask)

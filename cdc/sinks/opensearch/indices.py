@@ -145,11 +145,12 @@ def _warn(client: OpenSearch, index: str, body: Mapping[str, Any]) -> None:
             )
         if settings.get("index.translog.durability", "request").lower() == "async":
             log.warning("%s may lose acknowledged writes: set index.translog.durability to request", concrete)
-        made = Memory(concrete, state.get("mappings", {})).body
-        if made is not None and made != body_digest(body):
+        memory = Memory(concrete, state.get("mappings", {}))
+        if memory.body not in (None, body_digest(body)) and memory.rebuild is None:
             log.warning(
-                "the mapping's body for %s has changed since %s was made; to use it, make a new index, fill it from "
-                "the table and move the alias",
+                "the mapping's body for %s has changed since %s was made; to use it, build the index anew: "
+                "cdc rebuild --index %s",
                 index,
                 concrete,
+                index,
             )

@@ -13,6 +13,7 @@ import orjson
 
 from cdc.errors import ConfigError, SinkUnavailable
 from cdc.mappings.model import TOMBSTONE_FIELD
+from cdc.sinks.opensearch.memory import Memory
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -36,7 +37,8 @@ def purge(
     progress: Callable[[int], None] = lambda _count: None,
 ) -> int:
     """Remove the tombstones of `index` (a concrete index, or an alias: every index behind it) that are older than
-    `older_than`, each only at the version that was seen; return how many. A document made anew meanwhile stays.
+    `older_than`, each only at the version that was seen; return how many. A document made anew meanwhile stays. While
+    the index is rebuilt those of all its members are removed.
 
     `retention`: how long the source remembers changes; a DynamoDB stream does for 24 hours, a Kinesis data stream for
     up to 365 days ("Amazon Kinesis Data Streams Developer Guide: Change the data retention period").
@@ -59,7 +61,7 @@ def purge(
 
     removed = 0
     try:
-        for concrete, state in client.indices.get(index=index).items():
+        for concrete, state in _with_members(client, index).items():
             if retention is None and not force and _is_fed_by_kinesis(state):
                 raise ConfigError(
                     f"{concrete} is fed by Kinesis, which may deliver an older change for longer than 24 hours",
@@ -78,6 +80,16 @@ def purge(
             remedy="Run it again: what is removed stays so.",
         ) from error
     return removed
+
+
+def _with_members(client: OpenSearch, index: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = client.indices.get_mapping(index=index)
+    memories = [Memory(concrete, state.get("mappings", {})) for concrete, state in found.items()]
+    others = {member for memory in memories for member in memory.members} - found.keys()
+    if others:
+        beside = {"ignore_unavailable": "true"}
+        found = {**found, **client.indices.get_mapping(index=",".join(sorted(others)), params=beside)}
+    return found
 
 
 def _is_fed_by_kinesis(state: dict[str, Any]) -> bool:

@@ -97,6 +97,8 @@ class OpenSearchSink:
     doubts: Doubts = field(default_factory=Doubts, repr=False, compare=False)
     slowest: Slowest = field(default_factory=Slowest, repr=False, compare=False)
     ties: Ties = field(default_factory=Ties, repr=False, compare=False)
+    may_send: Callable[[], bool] = field(default=lambda: True, repr=False, compare=False)
+    """Asked before each request: is what the writes were made by still known to hold? If not, they are Deferred."""
 
     @cached_property
     def _setting_aside(self) -> SettingAside:
@@ -212,6 +214,8 @@ class OpenSearchSink:
     def _request(self, writes: Sequence[Write], bodies: Sequence[bytes], deadline: Deadline) -> Sequence[Outcome]:
         if not self.slowest.allows(deadline):
             return [Deferred.untried("the deadline has passed")] * len(writes)
+        if not self.may_send():
+            return [Deferred.untried("the members of the index are to be read again")] * len(writes)
         from opensearchpy.exceptions import OpenSearchException, SerializationError
 
         unverified = self.targets.unverified(write.index for write in writes)

@@ -19,8 +19,13 @@ _LONGEST_LABEL = 100
 class Targets:
     """The indices that this process knows: which stand behind an alias, which have shown their versions."""
 
-    def __init__(self, aliased: Mapping[str, bool] | None = None) -> None:
+    def __init__(self, aliased: Mapping[str, bool] | None = None, *, concrete: bool = False) -> None:
+        """
+        Args:
+            concrete: all that nothing else is noted of are concrete indices, and no aliases.
+        """
         self._aliased: dict[str, bool] = dict(aliased or {})
+        self._unknown_are_aliased = not concrete
         self._verified: set[str] = set()
         self.version_ties: Counter[str] = Counter()
         self._aside: dict[str, set[str]] = {}
@@ -35,7 +40,7 @@ class Targets:
 
     def require_alias(self, index: str) -> bool:
         """Must a write meet an alias? Then a vanished index is an error and never made up on the fly."""
-        return self._aliased.get(index, True)
+        return self._aliased.get(index, self._unknown_are_aliased)
 
     def unverified(self, indices: Iterable[str]) -> frozenset[str]:
         """Those that have not yet shown that they honour external versions."""

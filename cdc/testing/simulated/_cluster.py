@@ -65,8 +65,8 @@ class Cluster:
         behind = [index for index in self.indices.values() if name in index.aliases]
         return behind, bool(behind)
 
-    def resolve(self, names: str) -> list[SimulatedIndex]:
-        """The indices of names, aliases or patterns, parted by commas.
+    def resolve(self, names: str, *, may_be_gone: bool = False) -> list[SimulatedIndex]:
+        """The indices of names, aliases or patterns, parted by commas; with `may_be_gone` those that there are.
 
         Raises:
             NotFoundError: a name that is no pattern is neither.
@@ -82,7 +82,7 @@ class Cluster:
                 ]
             else:
                 indices = list(self.target(name)[0])
-                if not indices:
+                if not indices and not may_be_gone:
                     raise index_not_found(name)
             found.update((index.name, index) for index in indices)
         return list(found.values())

@@ -58,9 +58,11 @@ class SimulatedIndices:
         flat = _asks({**(params or {}), **options}, "flat_settings")
         return {found.name: {"settings": _settings(found, flat=flat)} for found in self._found(index)}
 
-    def get_mapping(self, *, index: str, **_options: Any) -> dict[str, Any]:
+    def get_mapping(self, *, index: str, params: Body | None = None, **options: Any) -> dict[str, Any]:
         """Mappings."""
-        return {found.name: {"mappings": copy.deepcopy(found.mappings)} for found in self._found(index)}
+        may_be_gone = _asks({**(params or {}), **options}, "ignore_unavailable")
+        found = self._found(index, may_be_gone=may_be_gone)
+        return {one.name: {"mappings": copy.deepcopy(one.mappings)} for one in found}
 
     def get_alias(self, *, name: str | None = None, index: str | None = None, **_options: Any) -> dict[str, Any]:
         """The indices behind an alias, or the aliases of an index."""
@@ -93,6 +95,25 @@ class SimulatedIndices:
             raise refused(404, "aliases_not_found_exception", f"aliases [{name}] missing")
         for found in behind:
             del found.aliases[name]
+        return dict(_DONE)
+
+    def update_aliases(self, *, body: Body, **_options: Any) -> dict[str, Any]:
+        """Put indices behind aliases (`add`) and take aliases away (`remove`): all of it or nothing. A `remove` with
+        `must_exist` of an alias that is not there refuses all."""
+        self._cluster.look()
+        steps = [next(iter(action.items())) for action in body["actions"]]
+        for kind, about in steps:
+            behind = self._changeable_now(about["index"])
+            missing = kind == "remove" and not any(about["alias"] in one.aliases for one in behind)
+            if missing and about.get("must_exist"):
+                raise refused(404, "aliases_not_found_exception", f"aliases [{about['alias']}] missing")
+        for kind, about in steps:
+            for one in self._cluster.resolve(about["index"]):
+                if kind == "add":
+                    kept = {name: value for name, value in about.items() if name not in ("index", "alias")}
+                    self._cluster.add_alias(one, about["alias"], kept)
+                else:
+                    one.aliases.pop(about["alias"], None)
         return dict(_DONE)
 
     def put_mapping(self, *, index: str, body: Body, **_options: Any) -> dict[str, Any]:
@@ -149,13 +170,17 @@ class SimulatedIndices:
     def _is_alias(self, name: str) -> bool:
         return self._cluster.target(name)[1]
 
-    def _found(self, names: str) -> list[SimulatedIndex]:
+    def _found(self, names: str, *, may_be_gone: bool = False) -> list[SimulatedIndex]:
         self._cluster.look()
-        return self._cluster.resolve(names)
+        return self._cluster.resolve(names, may_be_gone=may_be_gone)
 
     def _changeable(self, names: str) -> list[SimulatedIndex]:
         """Those found, unless one is blocked."""
-        found = self._found(names)
+        self._cluster.look()
+        return self._changeable_now(names)
+
+    def _changeable_now(self, names: str) -> list[SimulatedIndex]:
+        found = self._cluster.resolve(names)
         for one in found:
             _admit(one.metadata_blocked())
         return found

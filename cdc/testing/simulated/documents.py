@@ -86,6 +86,16 @@ class SimulatedDocuments:
         found = [one for page in self.pages(index, with_source=True) for one in page]
         return random.Random(seed).sample(found, min(size, len(found)))  # noqa: S311  (not a secret)
 
+    def concretes(self, index: str) -> Sequence[str]:
+        """See `cdc.sinks.opensearch.documents.KnowsConcretes.concretes`.
+
+        Raises:
+            SinkUnavailable: the server is down or fails.
+            ConfigError: there is no such index.
+        """
+        with _translated(index):
+            return sorted(self.server.indices.get_mapping(index=index))
+
     def sources(self, index: str) -> Mapping[str, Sequence[RememberedSource]]:
         """See `cdc.sinks.opensearch.documents.RemembersSources.sources`.
 
