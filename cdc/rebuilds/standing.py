@@ -76,9 +76,14 @@ def _named(client: OpenSearch, name: str) -> Memory | None:
 
 def _beside(client: OpenSearch, index: str, concrete: str) -> Memory | None:
     """One whose rebuild was about to begin, or to end, when its command was killed."""
-    every = asked(f"the indices {index}-v* can't be read", "Allow it.", lambda: read_memories(client, f"{index}-v*"))
-    for memory in every:
-        note = memory.rebuild
-        if memory.index != concrete and note is not None and concrete in (note.old, note.new):
+    params = {"expand_wildcards": "all", "filter_path": "*.mappings._meta.cdc"}  # a new one is hidden
+    found = asked(
+        f"the indices {index}-v* can't be read",
+        "Allow it.",
+        lambda: client.indices.get_mapping(index=f"{index}-v*", params=params),
+    )
+    for name, state in found.items():
+        memory = Memory(name, state.get("mappings", {}))
+        if name != concrete and memory.rebuild is not None and concrete in (memory.rebuild.old, memory.rebuild.new):
             return memory
     return None

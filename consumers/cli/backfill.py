@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdc.loads.backfill import Backfill, BackfillResult
     from cdc.loads.plan import Plan
 
-__all__ = ["backfill_app"]
+__all__ = ["backfill_app", "stopped_in_order"]
 
 backfill_app = typer.Typer(
     help="Make an index whole from its table, while the table is in use.",
@@ -157,7 +157,7 @@ def _run(backfill: Backfill, screen: Any, table: str, job: str, *, verify: bool)
     from consumers.gc_tuning import collect_seldom
 
     collect_seldom()  # else parsing a page takes twice as long
-    with _stopped_in_order(backfill.stop.set):
+    with stopped_in_order(backfill.stop.set):
         try:
             result: BackfillResult = backfill.run(table, job, verify=verify)
         except LoadStopped:
@@ -169,7 +169,7 @@ def _run(backfill: Backfill, screen: Any, table: str, job: str, *, verify: bool)
 
 
 @contextmanager
-def _stopped_in_order(stop: Callable[[], None]) -> Iterator[None]:
+def stopped_in_order(stop: Callable[[], None]) -> Iterator[None]:
     """The first SIGTERM or Ctrl-C stops the load behind the pages it is at; a second one ends the process at once."""
 
     def once(_number: int, _frame: object) -> None:

@@ -22,6 +22,7 @@ from consumers.cli.leases import leases_app
 from consumers.cli.mapping_diff import diff_mappings
 from consumers.cli.mappings import mappings_app
 from consumers.cli.notices import configure_notices
+from consumers.cli.rebuild import rebuild_app
 from consumers.cli.searches import searches_app
 from consumers.cli.settings import print_settings
 from consumers.cli.tombstones import tombstones_app
@@ -37,6 +38,7 @@ mappings_app.command("aside", epilog="Example: cdc mappings aside --index orders
 mappings_app.command("diff", epilog="Example: cdc mappings diff --table shop --index orders")(diff_mappings)
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(backfill_app, name="backfill")
+app.add_typer(rebuild_app, name="rebuild")
 app.add_typer(archive_app, name="archive")
 app.add_typer(tombstones_app, name="tombstones")
 app.add_typer(dead_letters_app, name="dead-letters")

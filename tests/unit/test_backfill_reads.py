@@ -74,9 +74,9 @@ def test_a_second_signal_ends_a_load_at_once_whatever_its_threads_wait_for(name:
     program = f"""
 import os, signal, threading
 from concurrent.futures import ThreadPoolExecutor
-from consumers.cli.backfill import _stopped_in_order
+from consumers.cli.backfill import stopped_in_order
 
-with _stopped_in_order(lambda: None), ThreadPoolExecutor(1) as threads:
+with stopped_in_order(lambda: None), ThreadPoolExecutor(1) as threads:
     held = threads.submit(threading.Event().wait)
     os.kill(os.getpid(), signal.{name})
     print("stopping", flush=True)
