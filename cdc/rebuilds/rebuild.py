@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from cdc.errors import ConfigError
-from cdc.known_types import know
 from cdc.loads.backfill import Backfill, LoadOptions
 from cdc.loads.deployment import Deployment
 from cdc.loads.jobs import Jobs, Objects
@@ -26,6 +25,7 @@ from cdc.loads.unit import LoadStopped
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
 from cdc.mappings.identity import documents_in, may_share, shared_documents
 from cdc.mappings.model import Mappings
+from cdc.rebuilds.facts import Joined, RebuildBegan, RebuildResult, RebuildStep
 from cdc.rebuilds.prefixed import Prefixed
 from cdc.rebuilds.scratch import asked
 from cdc.rebuilds.standing import RebuildStanding, rebuild_standing
@@ -44,48 +44,13 @@ if TYPE_CHECKING:
     from cdc.loads.table import SourceTable
     from cdc.records.stream import Stream
 
-__all__ = ["Rebuild", "RebuildBegan", "RebuildResult", "RebuildStep"]
+__all__ = ["Rebuild"]
 
 _T = TypeVar("_T")
 _TURNS = 20
 _LOOKS = 3
 """So often the new index is verified before the rebuild is given up: readers of a busy table may be overtaken."""
 _LOST = ("rejected",)
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildBegan:
-    """The names of a rebuild, once it has any."""
-
-    index: str
-    note: RebuildNote
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildStep:
-    """A step begins; for people."""
-
-    text: str
-
-
-class RebuildResult(msgspec.Struct, frozen=True):
-    """The end of a rebuild: searches see the new index, and the old one stands by."""
-
-    index: str
-    note: RebuildNote
-    items: int
-    findings: tuple[Findings, ...]
-    """Those of each table."""
-
-
-class _Joined(msgspec.Struct, frozen=True):
-    """The record of the step in which both became members."""
-
-    at: float
-    """In seconds since 1970."""
-
-
-know(RebuildNote, _Joined)
 
 
 @dataclass(frozen=True)
@@ -119,7 +84,7 @@ class Rebuild:
     # --- forward
 
     def plans(self, index: str) -> Sequence[Plan]:
-        """What each table's load would read, and its price. Nothing is written.
+        """The plan of each table's load, and its price. Nothing is written.
 
         Raises:
             ConfigError: as `run`.
@@ -234,8 +199,8 @@ class Rebuild:
         self._with_members(note.old, [note.old, note.new], note)
         known = objects.read("joined.json")
         if known is not None:
-            return msgspec.json.decode(known, type=_Joined).at
-        joined = _Joined(self.deployment.now())
+            return msgspec.json.decode(known, type=Joined).at
+        joined = Joined(self.deployment.now())
         objects.write("joined.json", msgspec.json.encode(joined))
         return joined.at
 

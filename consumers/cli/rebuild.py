@@ -158,7 +158,8 @@ def _opened(
     workers: int = 4,
 ) -> Iterator[tuple[Rebuild, Any]]:
     from cdc.loads.planning import LoadOptions
-    from cdc.rebuilds.rebuild import Rebuild, RebuildStep
+    from cdc.rebuilds.facts import RebuildStep
+    from cdc.rebuilds.rebuild import Rebuild
     from consumers.cli.backfill_screen import Screen
     from consumers.loading import deployment_of, jobs_of
     from consumers.runtime import open_runtime

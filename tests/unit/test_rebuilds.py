@@ -14,7 +14,8 @@ from cdc.loads.planning import LoadOptions
 from cdc.loads.unit import LoadStopped, PageDone
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import Mappings
-from cdc.rebuilds.rebuild import Rebuild, RebuildStep
+from cdc.rebuilds.facts import RebuildStep
+from cdc.rebuilds.rebuild import Rebuild
 from cdc.sinks.opensearch.members import FRESH_SECONDS
 from tests.loading import LoadedTable
 
