@@ -101,7 +101,9 @@ def test_an_index_is_rebuilt_under_load_killed_rolled_back_and_given_up(
     for number in range(FULL):
         put(dynamodb, name, number)
     process = consumer()
-    await_equal(lambda: opensearch.indices.exists(index=index) and searched(opensearch, index) == FULL)
+    await_equal(lambda: opensearch.indices.exists(index=index))
+    opensearch.cluster.health(index=index, params={"wait_for_status": "yellow"})
+    await_equal(lambda: searched(opensearch, index) == FULL)
 
     def write(turn: int) -> None:
         """Changes, new items, and deletes of those that the load is about to read."""
