@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cdc.errors import ConfigError
 from consumers.cli.backfill import stopped_in_order
+from consumers.exit_codes import DIFFERENCES
 from consumers.settings import load_settings
 
 if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from cdc.rebuilds.facts import FillSource
     from cdc.rebuilds.rebuild import Rebuild
     from cdc.rebuilds.standing import RebuildStanding
+    from cdc.sinks.opensearch.memory import RebuildNote
 
 __all__ = ["rebuild_app"]
 
@@ -35,7 +43,27 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON lines, for machin
 def run_rebuild(
     context: typer.Context,
     index: Annotated[str | None, typer.Option(help="The alias that people search, as the mapping names it.")] = None,
+    source: Annotated[
+        Literal["table", "export", "archive"], typer.Option("--from", help="Where the documents come from.")
+    ] = "table",
+    export: Annotated[
+        str | None, typer.Option(help="A finished export to fill it from, such as s3://bucket/AWSDynamoDB/0123-abc.")
+    ] = None,
+    export_now: Annotated[
+        str | None, typer.Option(help="Ask for an export to this place (s3://bucket/prefix), and fill it from that.")
+    ] = None,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="Print the plan and its price, and end.")] = False,
+    keep: Annotated[
+        str, typer.Option(help="How long the old index is to stand by, such as 24h; 0: it is deleted at once.")
+    ] = "24h",
+    queries: Annotated[
+        Path | None, typer.Option(help="A file of searches; both indices are compared by them before the swap.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write what the searches find as a page here.")] = None,
+    show_ids: Annotated[bool, typer.Option("--show-ids", help="Show hits' ids: they are made of items' keys.")] = False,
+    accept_differences: Annotated[
+        bool, typer.Option("--accept-differences", help="Go on though searches find something else.")
+    ] = False,
     accept: Annotated[
         int, typer.Option(min=0, help="Go on though so many documents are refused by the new index.")
     ] = 0,
@@ -43,26 +71,80 @@ def run_rebuild(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Parts of the table that are read at once.")] = 4,
     as_json: Json = False,
 ) -> None:
-    """Make <index>-v2 by the mapping files of now, fill it from the table while consumers write to both, verify it, and
-    let searches see it by one request. The old one stands by, and gets every change, until `cdc rebuild finish`.
+    """Make <index>-v2 by the mapping files of now, fill it while consumers write to both, verify it, and let searches
+    see it by one request. The old one stands by, and gets every change, until `cdc rebuild finish`.
 
     It may be killed at any moment: the same command goes on. Consumers need no restart. Exit codes: 0 searches see the
-    new index; 1 failed, run it again; 2 the set-up is wrong, or the new index is not proven; 130 stopped.
+    new index; 1 failed, run it again, or recorded searches differ; 2 the set-up is wrong, or the new index is not
+    proven; 130 stopped.
     """
+    from consumers.cli.pages import check_place
+
     if context.invoked_subcommand is not None:
         return
     if index is None:
         typer.echo(context.get_help())
         return
-    with _opened(as_json, accept, max_read_units, workers) as (rebuild, screen):
+    check_place(html)
+    filled_from = _source(source, export, export_now)
+    options = {"source": filled_from, "accept": accept, "keep_seconds": _seconds(keep)}
+    with _opened(as_json, max_read_units, workers, options) as (rebuild, screen):
         for plan in rebuild.plans(index) if plan_only or rebuild.standing(index).note is None else ():
             screen.plan(plan)
         if plan_only:
             return
-        _run(rebuild, screen, index, as_json=as_json)
+        if queries is not None:
+            compare = _comparison(rebuild.client, queries, html, as_json, show_ids, accept_differences)
+            rebuild = replace(rebuild, before_swap=compare)
+        _run(rebuild, index, as_json=as_json)
 
 
-def _run(rebuild: Rebuild, screen: Any, index: str, *, as_json: bool) -> None:
+def _source(kind: str, export: str | None, export_now: str | None) -> FillSource:
+    from cdc.rebuilds.facts import FillSource, SourceKind
+
+    if export and export_now:
+        raise ConfigError("--export and --export-now exclude each other", remedy="Name one of them.")
+    if kind == "archive" and (export or export_now):
+        raise ConfigError("--from archive and an export exclude each other", remedy="Name one of them.")
+    if kind == "export" and not (export or export_now):
+        raise ConfigError(
+            "--from export needs the export",
+            remedy="Name it (--export), or ask for one: --export-now s3://bucket/prefix.",
+        )
+    return FillSource(SourceKind.EXPORT if export or export_now else SourceKind(kind), export, export_now)
+
+
+def _seconds(keep: str) -> float:
+    from cdc.duration import parse_seconds
+
+    return 0.0 if keep == "0" else parse_seconds(keep)
+
+
+def _comparison(
+    client: OpenSearch, queries: Path, html: Path | None, as_json: bool, show_ids: bool, accept_differences: bool
+) -> Callable[[RebuildNote], None]:
+    """Compares both indices by recorded searches before the swap; what differs ends the command there."""
+    from cdc.rebuilds.queries import compare_searches
+    from cdc.rebuilds.recorded import read_searches
+    from consumers.cli.searches_screen import tell_searches
+
+    recorded = read_searches(queries)
+
+    def compare(note: RebuildNote) -> None:
+        found = compare_searches(client, recorded, note.old, note.new)
+        tell_searches(found, note.old, note.new, html, as_json=as_json, with_ids=show_ids)
+        if any(one.differs for one in found) and not accept_differences:
+            print(
+                f"searches still see {note.old}; look at what differs, then go on: "
+                "the same command with --accept-differences",
+                file=sys.stderr,
+            )
+            raise typer.Exit(DIFFERENCES)
+
+    return compare
+
+
+def _run(rebuild: Rebuild, index: str, *, as_json: bool) -> None:
     from cdc.loads.unit import LoadStopped
     from consumers.gc_tuning import collect_seldom
 
@@ -79,6 +161,9 @@ def _run(rebuild: Rebuild, screen: Any, index: str, *, as_json: bool) -> None:
         print(json.dumps({"result": {**names, "items": result.items, "verdicts": verdicts}}), flush=True)
         return
     print(f"{index}: searches see {result.note.new}, made of {result.items:,} items: {'; '.join(verdicts)}")
+    if not rebuild.keep_seconds:
+        print(f"{result.note.old} is deleted")
+        return
     print(f"{result.note.old} stands by and gets every change. Go back: cdc rebuild rollback --index {index}")
     print(f"Delete it: cdc rebuild finish --index {index}")
 
@@ -88,15 +173,15 @@ def show_rebuild(index: Index, as_json: Json = False) -> None:
     """Show how the rebuild of an index stands, and the next commands."""
     with _opened(as_json) as (rebuild, _):
         standing = rebuild.standing(index)
-        facts = _facts(standing)
+        until = rebuild.kept_until(standing)
         if as_json:
-            print(json.dumps(facts))
+            print(json.dumps(_facts(standing, until)))
             return
-        for line in _told(standing):
+        for line in _told(standing, until):
             print(line)
 
 
-def _facts(standing: RebuildStanding) -> dict[str, Any]:
+def _facts(standing: RebuildStanding, until: float | None) -> dict[str, Any]:
     note = standing.note
     return {
         "index": standing.index,
@@ -104,16 +189,22 @@ def _facts(standing: RebuildStanding) -> dict[str, Any]:
         "members": list(standing.searched.members),
         "rebuild": None if note is None else {"job": note.job, "old": note.old, "new": note.new},
         "swapped": standing.is_swapped,
+        "keep_until": None if until is None else _moment(until),
     }
 
 
-def _told(standing: RebuildStanding) -> Iterator[str]:
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _told(standing: RebuildStanding, until: float | None) -> Iterator[str]:
     note, index = standing.note, standing.index
     yield f"{index}: searches see {standing.searched.index}"
     if note is None:
         yield "It is not being rebuilt."
     elif standing.is_swapped:
-        yield f"{note.old} stands by and gets every change."
+        kept = "" if until is None else f"; it was to be kept until {_moment(until)}"
+        yield f"{note.old} stands by and gets every change{kept}."
         yield f"Go back: cdc rebuild rollback --index {index}"
         yield f"Delete {note.old}: cdc rebuild finish --index {index}"
     else:
@@ -153,9 +244,9 @@ def _say(as_json: bool, name: str, concrete: str, text: str) -> None:
 @contextmanager
 def _opened(
     as_json: bool,
-    accept: int = 0,
     max_read_units: float | None = None,
     workers: int = 4,
+    how: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[Rebuild, Any]]:
     from cdc.loads.planning import LoadOptions
     from cdc.rebuilds.facts import RebuildStep
@@ -190,8 +281,8 @@ def _opened(
                     runtime.mappings,
                     jobs_of(runtime).objects,
                     options,
-                    accept=accept,
                     observe=observe,
+                    **(how or {}),
                 ),
                 screen,
             )

@@ -38,13 +38,11 @@ def compare_recorded(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from cdc.rebuilds.hits import without_ids
     from cdc.rebuilds.queries import compare_searches
-    from cdc.rebuilds.queries_html import html_of_searches
     from cdc.rebuilds.recorded import read_searches
     from cdc.sinks.opensearch.client import opensearch_client
-    from consumers.cli.pages import check_place, write_page
-    from consumers.cli.searches_screen import print_searches
+    from consumers.cli.pages import check_place
+    from consumers.cli.searches_screen import tell_searches
     from consumers.clients import opensearch_options
 
     check_place(html)
@@ -66,7 +64,5 @@ def compare_recorded(
             )
     finally:
         client.close()
-    if html is not None:
-        write_page(html, html_of_searches(found if show_ids else [without_ids(one) for one in found], before, after))
-    print_searches(found, as_json=as_json, with_ids=show_ids)
+    tell_searches(found, before, after, html, as_json=as_json, with_ids=show_ids)
     raise typer.Exit(DIFFERENCES if any(one.differs for one in found) else ORDERLY)

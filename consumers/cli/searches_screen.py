@@ -11,12 +11,30 @@ from cdc.verification.wording import visible
 from consumers.cli.plain_table import plain_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
-__all__ = ["print_searches"]
+__all__ = ["print_searches", "tell_searches"]
 
 _MOST_IDS = 5
 _NONE = "—"
+
+
+def tell_searches(
+    found: Sequence[SearchCompared], before: str, after: str, html: Path | None, *, as_json: bool, with_ids: bool
+) -> None:
+    """Write the page where one is asked for, and print the comparison.
+
+    Args:
+        with_ids: as for `print_searches`; of the page too.
+    """
+    from cdc.rebuilds.queries_html import html_of_searches
+    from consumers.cli.pages import write_page
+
+    if html is not None:
+        write_page(html, html_of_searches(found if with_ids else [without_ids(one) for one in found], before, after))
+    print_searches(found, as_json=as_json, with_ids=with_ids)
 
 
 def print_searches(

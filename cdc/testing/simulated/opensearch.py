@@ -13,6 +13,7 @@ from cdc.testing.faults import Faults
 from cdc.testing.simulated import _search
 from cdc.testing.simulated._bulk import Operation, Writer, failed, operations
 from cdc.testing.simulated._cluster import Cluster
+from cdc.testing.simulated._health import SimulatedHealth
 from cdc.testing.simulated._index import Held, Written, exact
 from cdc.testing.simulated._indices import SimulatedIndices
 from cdc.testing.simulated._refusals import index_closed, no_connection, refused, timed_out
@@ -72,6 +73,7 @@ class SimulatedOpenSearch:
         self._cluster = Cluster(clock, faults)
         self._cluster.vanished = self._forget_versions
         self.indices = SimulatedIndices(self._cluster)
+        self.cluster = SimulatedHealth(self._cluster)
         self._writer = Writer(self._cluster.target, self._cluster.make, self._refuses, self._written)
         self._scrolls: dict[str, tuple[list[dict[str, Any]], int]] = {}
         self._scroll_ids = map("scroll-{}".format, itertools.count(1))
