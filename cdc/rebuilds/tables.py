@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from cdc.errors import ConfigError
 from cdc.loads.deployment import Deployment
@@ -50,8 +52,11 @@ class RebuiltTable:
 
     def in_index(self, deployment: Deployment, concrete: str) -> Deployment:
         """The deployment for its documents in one concrete index, by the rules of now; see `pinned`."""
-        file = self.compiled.mapping.source
-        return pinned(deployment, compiled_from(self.carried, self.compiled.table, self.compiled.keys, concrete, file))
+        mine = self.compiled
+        made = compiled_from(self.carried, mine.table, mine.keys, concrete, mine.mapping.source)
+        # what the archive leaves out is no rule of an index, and decides what a replay can do
+        mapping = msgspec.structs.replace(made.mapping, archive=mine.mapping.archive)
+        return pinned(deployment, replace(made, mapping=mapping))
 
 
 def tables_of(

@@ -93,10 +93,8 @@ def run_rebuild(
             screen.plan(plan)
         if plan_only:
             return
-        if queries is not None:
-            compare = _comparison(rebuild.client, queries, html, as_json, show_ids, accept_differences)
-            rebuild = replace(rebuild, before_swap=compare)
-        _run(rebuild, index, as_json=as_json)
+        compare = _comparison(rebuild.client, queries, html, as_json, show_ids, accept_differences)
+        _run(replace(rebuild, before_swap=compare), index, as_json=as_json)
 
 
 def _source(kind: str, export: str | None, export_now: str | None) -> FillSource:
@@ -121,18 +119,20 @@ def _seconds(keep: str) -> float:
 
 
 def _comparison(
-    client: OpenSearch, queries: Path, html: Path | None, as_json: bool, show_ids: bool, accept_differences: bool
+    client: OpenSearch, queries: Path | None, html: Path | None, as_json: bool, show_ids: bool, accept_differences: bool
 ) -> Callable[[RebuildNote], None]:
     """Compares both indices by recorded searches before the swap; what differs ends the command there."""
     from cdc.rebuilds.queries import compare_searches
     from cdc.rebuilds.recorded import read_searches
     from consumers.cli.searches_screen import tell_searches
 
-    recorded = read_searches(queries)
+    recorded = () if queries is None else read_searches(queries)
 
     def compare(note: RebuildNote) -> None:
+        if not recorded:
+            return
         found = compare_searches(client, recorded, note.old, note.new)
-        tell_searches(found, note.old, note.new, html, as_json=as_json, with_ids=show_ids)
+        tell_searches(found, note.old, note.new, html, as_json=as_json, with_ids=show_ids, in_lines=True)
         if any(one.differs for one in found) and not accept_differences:
             print(
                 f"searches still see {note.old}; look at what differs, then go on: "

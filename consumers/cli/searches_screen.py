@@ -22,18 +22,30 @@ _NONE = "—"
 
 
 def tell_searches(
-    found: Sequence[SearchCompared], before: str, after: str, html: Path | None, *, as_json: bool, with_ids: bool
+    found: Sequence[SearchCompared],
+    before: str,
+    after: str,
+    html: Path | None,
+    *,
+    as_json: bool,
+    with_ids: bool,
+    in_lines: bool = False,
 ) -> None:
     """Write the page where one is asked for, and print the comparison.
 
     Args:
         with_ids: as for `print_searches`; of the page too.
+        in_lines: JSON is one line among others, not the whole output.
     """
     from cdc.rebuilds.queries_html import html_of_searches
     from consumers.cli.pages import write_page
 
     if html is not None:
         write_page(html, html_of_searches(found if with_ids else [without_ids(one) for one in found], before, after))
+    if as_json and in_lines:
+        shown = found if with_ids else [without_ids(one) for one in found]
+        print(json.dumps({"searches": [_facts(one) for one in shown]}, ensure_ascii=False), flush=True)
+        return
     print_searches(found, as_json=as_json, with_ids=with_ids)
 
 
