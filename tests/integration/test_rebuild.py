@@ -147,6 +147,39 @@ def searched(opensearch: Any, index: str) -> int:
     return int(opensearch.count(index=index)["count"])
 
 
+def test_searches_that_differ_stop_a_rebuild_from_the_archive_before_its_swap(
+    changed: dict[str, str],
+    consumer: Callable[[], Any],
+    aws: Any,
+    table: tuple[str, str],
+    opensearch: Any,
+    index: str,
+    tmp_path: Path,
+) -> None:
+    dynamodb = aws("dynamodb")
+    for number in range(20):
+        put(dynamodb, table[0], number)
+    process = consumer()
+    await_equal(lambda: in_index(opensearch, index) == in_table(dynamodb, table[0]))
+    process.terminate()  # so that the archive holds all
+    assert process.wait(60) == 0
+    (tmp_path / "queries.ndjson").write_text(
+        '{"name": "by note", "query": {"match": {"note": "7"}}}\n{"name": "by number", "query": {"term": {"n": 7}}}\n'
+    )
+    rebuild = ["rebuild", "--index", index, "--from", "archive", "--keep", "0"]
+    page = tmp_path / "searches.html"
+    compared = ["--queries", str(tmp_path / "queries.ndjson"), "--html", str(page)]
+    (told,) = [line["searches"] for line in cdc(changed, *rebuild, *compared, code=1) if "searches" in line]
+    assert {one["name"]: one["differs"] for one in told} == {"by note": True, "by number": False}
+    assert "by note" in page.read_text()
+    assert list(opensearch.indices.get_alias(name=index)) == [f"{index}-v1"]
+    result = cdc(changed, *rebuild, *compared, "--accept-differences")[-1]["result"]
+    assert result["items"] == 20
+    assert " 0 missing, 0 ghosts, 0 stale" in result["verdicts"][0]
+    assert in_index(opensearch, index) == in_table(dynamodb, table[0])
+    assert not opensearch.indices.exists(index=f"{index}-v1")
+
+
 def test_a_consumer_of_the_changed_mapping_is_told_the_command_that_heals_it(
     deployment: dict[str, str],
     changed: dict[str, str],
