@@ -16,13 +16,20 @@ if TYPE_CHECKING:
 
     from cdc.rebuilds.tables import RebuiltTable
 
-__all__ = ["free_name", "make_new", "not_worse", "put_back"]
+__all__ = ["free_name", "make_new", "not_worse", "put_back", "standby_of"]
 
 _HELD_BACK = {"refresh_interval": "-1", "number_of_replicas": 0}
 """A load is faster without: nobody searches the index, and the table has everything that a lost node would take
 (OpenSearch documentation, "Tuning for indexing speed")."""
 _PUT_BACK = ("refresh_interval", "number_of_replicas", "auto_expand_replicas")
 _HEALTH = ("green", "yellow", "red")
+
+
+def standby_of(index: str) -> str:
+    """The hidden alias of the member that gets every change, and is not searched. Who swaps needs it to be there; who
+    gives the index up takes it away first. Both do so in the request that asks where searches are: so neither overtakes
+    the other."""
+    return f"{index}-standby"
 
 
 def free_name(client: OpenSearch, index: str) -> str:
@@ -42,7 +49,7 @@ def make_new(client: OpenSearch, note: RebuildNote, index: str, tables: Sequence
         SinkUnavailable: OpenSearch is out of reach.
     """
     full = _full(index, tables)
-    full.pop("aliases", None)
+    full["aliases"] = {standby_of(index): {"is_hidden": True}}
     within = {name: value for name, value in full["settings"]["index"].items() if name not in _PUT_BACK}
     full["settings"] = {"index": {**within, **_HELD_BACK, "hidden": True}}
     meta = full["mappings"]["_meta"]

@@ -7,7 +7,7 @@ carries. The load of the new one begins once every process has heeded that (`KNO
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event
@@ -23,14 +23,14 @@ from cdc.loads.unit import LoadStopped
 from cdc.mappings.model import Mappings
 from cdc.rebuilds.facts import FillSource, Joined, RebuildBegan, RebuildResult, RebuildStep, Swapped
 from cdc.rebuilds.filling import Filled, Filling
-from cdc.rebuilds.new_index import free_name, make_new, not_worse, put_back
+from cdc.rebuilds.new_index import free_name, make_new, not_worse, put_back, standby_of
 from cdc.rebuilds.prefixed import Prefixed
 from cdc.rebuilds.scratch import asked
 from cdc.rebuilds.standing import RebuildStanding, rebuild_standing
 from cdc.rebuilds.tables import RebuiltTable, tables_of
 from cdc.sinks.opensearch.bodies import body_digest
 from cdc.sinks.opensearch.members import KNOWN_SECONDS
-from cdc.sinks.opensearch.memory import RebuildNote, read_memories, write_memory
+from cdc.sinks.opensearch.memory import Memory, RebuildNote, read_memories, write_memory
 from cdc.sinks.opensearch.tombstones import ALIVE
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Rebuild:
         tables = self._tables(standing)
         note = standing.note or self._begun(standing, tables)
         self.observe(RebuildBegan(index, note))
+        self._check_wanted(index, note)
         self._await(self._joined(index, note) + KNOWN_SECONDS)
         filling = self._filling(self._objects(index, note))
         filled = [filling.fill(table, note.new) for table in tables]
@@ -165,7 +166,7 @@ class Rebuild:
         try:
             self._with_members(note.old, [note.old, note.new], note)
         except ConfigError:
-            self._deleted(note.new)  # another rebuild was faster: nothing writes to this index
+            self._deleted(index, note.old, note.new)  # another rebuild was faster: nothing writes to this index
             raise
         return note
 
@@ -190,6 +191,17 @@ class Rebuild:
         if self.stop.is_set():
             raise LoadStopped
         self.deployment.sleep(seconds)
+
+    def _check_wanted(self, index: str, note: RebuildNote) -> None:
+        if not asked(
+            f"{note.new} can't be looked up",
+            "Allow it.",
+            lambda: self.client.indices.exists_alias(index=note.new, name=standby_of(index)),
+        ):
+            raise ConfigError(
+                f"the rebuild of {index} is being given up: {note.new} stands by no more",
+                remedy=f"cdc rebuild abort --index {index}, then begin anew.",
+            )
 
     def _check_proven(self, index: str, note: RebuildNote, filled: Filled) -> None:
         if not filled.is_proven:
@@ -235,14 +247,19 @@ class Rebuild:
         known = self._objects(index, note).read(_SWAPPED)
         return None if known is None else msgspec.json.decode(known, type=Swapped)
 
-    def _moved(self, index: str, old: str, new: str, alias: dict[str, Any]) -> None:
+    def _moved(self, index: str, old: str, new: str, alias: Mapping[str, Any]) -> None:
+        """Let searches see the other member, by one request that is refused where searches see another index meanwhile,
+        or where somebody has begun to give the other one up."""
+        standby = standby_of(index)
         actions = [
-            {"remove": {"index": old, "alias": index, "must_exist": True}},
-            {"add": {**_properties(alias), "index": new, "alias": index}},
+            *_moves(index, old, new, alias),
+            {"remove": {"index": new, "alias": standby, "must_exist": True}},
+            {"add": {"index": old, "alias": standby, "is_hidden": True}},
         ]
         asked(
             f"the alias {index} can't be moved from {old} to {new}",
-            f"`cdc rebuild status --index {index}` shows how it stands: somebody may have moved it meanwhile.",
+            f"`cdc rebuild status --index {index}` shows how it stands: somebody may have moved it, or ended the "
+            "rebuild, meanwhile.",
             lambda: self.client.indices.update_aliases(body={"actions": actions}),
         )
 
@@ -275,7 +292,7 @@ class Rebuild:
                 f"searches of {index} see {standing.searched.index}: the rebuild has not come to its swap",
                 remedy=f"cdc rebuild --index {index} goes on with it; cdc rebuild abort --index {index} gives it up.",
             )
-        self._left(note.new, note.old)
+        self._left(index, note.new, note.old)
         return note
 
     def abort(self, index: str) -> RebuildNote:
@@ -290,7 +307,7 @@ class Rebuild:
                 f"searches of {index} see the new index {note.new}",
                 remedy=f"Go back first: cdc rebuild rollback --index {index}",
             )
-        self._left(note.old, note.new)
+        self._left(index, note.old, note.new)
         return note
 
     def _noted(self, index: str) -> tuple[RebuildStanding, RebuildNote]:
@@ -299,17 +316,27 @@ class Rebuild:
             raise ConfigError(f"{index} is not being rebuilt", remedy=f"cdc rebuild --index {index} begins a rebuild.")
         return standing, standing.note
 
-    def _left(self, stays: str, goes: str) -> None:
-        """Delete an index that is searched no more, once every process has heeded that it is no member."""
+    def _left(self, index: str, stays: str, goes: str) -> None:
+        """Delete a member that is not searched: first nobody may swap to it any more, then nobody writes to it."""
+        self._ended_by(index, stays, goes, "given up", {"remove": {"index": goes, "alias": standby_of(index)}})
         self._with_members(stays, [stays], None)
         self._await(self.deployment.now() + KNOWN_SECONDS)
-        self._deleted(goes)
+        self._deleted(index, stays, goes)
 
-    def _deleted(self, concrete: str) -> None:
-        if asked(f"{concrete} can't be looked up", "Allow it.", lambda: self.client.indices.exists(index=concrete)):
-            self.observe(RebuildStep(f"deleting {concrete}"))
-            remedy = f"Allow it, or delete {concrete} by hand: nothing writes to it any more."
-            asked(f"{concrete} can't be deleted", remedy, lambda: self.client.indices.delete(index=concrete))
+    def _deleted(self, index: str, stays: str, goes: str) -> None:
+        self.observe(RebuildStep(f"deleting {goes}"))
+        self._ended_by(index, stays, goes, "deleted", {"remove_index": {"index": goes}})
+
+    def _ended_by(self, index: str, stays: str, goes: str, what: str, action: Mapping[str, Any]) -> None:
+        """Do something to an index, by a request that is refused where searches do not see the other one."""
+        if not asked(f"{goes} can't be looked up", "Allow it.", lambda: self.client.indices.exists(index=goes)):
+            return
+        actions = [*_moves(index, stays, stays, self.standing(index).alias), action]
+        asked(
+            f"{goes} can't be {what}",
+            f"`cdc rebuild status --index {index}` shows how it stands: searches have to see {stays}.",
+            lambda: self.client.indices.update_aliases(body={"actions": actions}),
+        )
 
     def _with_members(self, concrete: str, members: Sequence[str], note: RebuildNote | None) -> None:
         """Have an index know its members.
@@ -335,6 +362,10 @@ class Rebuild:
                 return
         raise ConfigError(f"others write to the memory of {concrete} all the time", remedy="Try again in a minute.")
 
+    def _memory(self, concrete: str) -> Memory:
+        (memory,) = asked(f"{concrete} can't be read", "Allow it.", lambda: read_memories(self.client, concrete))
+        return memory
+
     def _objects(self, index: str, note: RebuildNote) -> Prefixed:
         return Prefixed(self.objects, f"~rebuilds/{index}/{note.job}/")
 
@@ -342,6 +373,10 @@ class Rebuild:
         return datetime.fromtimestamp(self.deployment.now(), UTC)
 
 
-def _properties(alias: dict[str, Any]) -> dict[str, Any]:
-    """An alias's properties as `_aliases` takes them."""
-    return {name: value for name, value in alias.items() if name in ("filter", "index_routing", "search_routing")}
+def _moves(index: str, source: str, target: str, alias: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The alias moved, with its properties, if it is where it is thought to be."""
+    properties = {name: value for name, value in alias.items() if name in ("filter", "index_routing", "search_routing")}
+    return [
+        {"remove": {"index": source, "alias": index, "must_exist": True}},
+        {"add": {**properties, "index": target, "alias": index}},
+    ]

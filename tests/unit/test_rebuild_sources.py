@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -244,3 +245,89 @@ def test_every_hundredth_item_that_is_refused_is_a_letter_and_counted(tmp_path: 
     result = rebuild_of(world, tmp_path, strict, accept=2).run("orders")
     assert result.findings[0].counts == {"kept": 2}
     assert len(world.server.documents("orders")) == 198
+
+
+# --- two operators at once
+
+
+class Meanwhile:
+    """OpenSearch, where somebody else acts before an alias is moved for the first time."""
+
+    def __init__(self, server: Any, act: Callable[[], object]) -> None:
+        self._server = server
+        self._act: Callable[[], object] | None = act
+        self.indices = self
+
+    def update_aliases(self, **request: Any) -> Any:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+        return self._server.indices.update_aliases(**request)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server.indices if name != "cluster" else self._server, name)
+
+
+def test_an_index_that_was_swapped_in_meanwhile_is_not_given_up(world: LoadedTable, tmp_path: Path) -> None:
+    first = rebuild_of(world, tmp_path)
+
+    def gives_up(fact: object) -> None:
+        if isinstance(fact, RebuildStep) and fact.text.startswith("searches see"):
+            client: Any = Meanwhile(world.server, lambda: first.run("orders"))
+            with pytest.raises(ConfigError, match="orders-v2 can't be given up"):
+                replace(rebuild_of(world, tmp_path), client=client).abort("orders")
+
+    with pytest.raises(ConfigError, match="can't be moved"):
+        rebuild_of(world, tmp_path, observe=gives_up).run("orders")
+    put(world, "late", 1)
+    world.deliver()
+    assert numbers(world, "orders", "number") == wanted(world)
+    assert numbers(world, "orders-v1", "n") == wanted(world)
+
+
+def killed_at_its_end(world: LoadedTable, rebuild: Rebuild, end: Callable[[Rebuild], object]) -> None:
+    """Somebody begins to end the rebuild, and is killed before anything is deleted."""
+
+    def dies(fact: object) -> None:
+        if isinstance(fact, RebuildStep):
+            raise Dies
+
+    with pytest.raises(Dies):
+        end(replace(rebuild, observe=dies))
+
+
+def test_a_rebuild_that_is_given_up_at_the_moment_of_its_swap_is_not_swapped_in(
+    world: LoadedTable, tmp_path: Path
+) -> None:
+    rebuild = rebuild_of(world, tmp_path)
+    aborts = Meanwhile(world.server, lambda: killed_at_its_end(world, rebuild, lambda one: one.abort("orders")))
+    client: Any = aborts
+    with pytest.raises(ConfigError, match=r"can't be moved .* \[orders-standby\] missing"):
+        replace(rebuild, client=client).run("orders")
+    assert list(world.server.indices.get_alias(name="orders")) == ["orders-v1"]
+    rebuild.abort("orders")
+    assert not world.server.indices.exists(index="orders-v2")
+    assert rebuild.run("orders").note.new == "orders-v2"
+
+
+def test_a_rebuild_whose_end_was_begun_does_not_go_on(world: LoadedTable, tmp_path: Path) -> None:
+    def dies(fact: object) -> None:
+        if isinstance(fact, PageDone):
+            raise Dies
+
+    with pytest.raises(Dies):
+        rebuild_of(world, tmp_path, observe=dies).run("orders")
+    world.server.indices.delete_alias(index="orders-v2", name="orders-standby")
+    with pytest.raises(ConfigError, match="is being given up") as refused:
+        rebuild_of(world, tmp_path).run("orders")
+    assert "cdc rebuild abort --index orders" in str(refused.value.remedy)
+
+
+def test_there_is_no_way_back_to_an_index_that_is_about_to_be_deleted(world: LoadedTable, tmp_path: Path) -> None:
+    rebuild = rebuild_of(world, tmp_path)
+    rebuild.run("orders")
+    finishes = Meanwhile(world.server, lambda: killed_at_its_end(world, rebuild, lambda one: one.finish("orders")))
+    client: Any = finishes
+    with pytest.raises(ConfigError, match=r"can't be moved from orders-v2 to orders-v1"):
+        replace(rebuild, client=client).rollback("orders")
+    assert list(world.server.indices.get_alias(name="orders")) == ["orders-v2"]

@@ -98,8 +98,8 @@ class SimulatedIndices:
         return dict(_DONE)
 
     def update_aliases(self, *, body: Body, **_options: Any) -> dict[str, Any]:
-        """Put indices behind aliases (`add`) and take aliases away (`remove`): all of it or nothing. A `remove` with
-        `must_exist` of an alias that is not there refuses all."""
+        """Put indices behind aliases (`add`), take aliases away (`remove`), delete indices (`remove_index`): all of it
+        or nothing. A `remove` with `must_exist` of an alias that is not there refuses all."""
         self._cluster.look()
         steps = [next(iter(action.items())) for action in body["actions"]]
         for kind, about in steps:
@@ -109,7 +109,9 @@ class SimulatedIndices:
                 raise refused(404, "aliases_not_found_exception", f"aliases [{about['alias']}] missing")
         for kind, about in steps:
             for one in self._cluster.resolve(about["index"]):
-                if kind == "add":
+                if kind == "remove_index":
+                    self._cluster.remove(one.name)
+                elif kind == "add":
                     kept = {name: value for name, value in about.items() if name not in ("index", "alias")}
                     self._cluster.add_alias(one, about["alias"], kept)
                 else:
