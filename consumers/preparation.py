@@ -66,6 +66,10 @@ class TablePreparation:
         """The compiled mapping of a table that was prepared."""
         return self._compiled[table]
 
+    def is_ready(self, stream: Stream) -> bool:
+        """Was the table prepared for this stream?"""
+        return (stream.arn, stream.table) in self._ready
+
     def prepare(
         self,
         stream: Stream,
@@ -88,7 +92,7 @@ class TablePreparation:
             SinkUnavailable: OpenSearch is out of reach.
         """
         with self._lock:
-            if (stream.arn, stream.table) not in self._ready:
+            if not self.is_ready(stream):
                 self._prepare(stream, keys, view, deadline, remember=remember)
             return self._compiled[stream.table]
 

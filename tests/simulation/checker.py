@@ -6,34 +6,41 @@ and never asks the product what it did.
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from cdc.archive import WITHOUT_NEW_IMAGE, read_archive
 from cdc.dead_letters.letter import DeadLetter, change_of_letter
 from cdc.delivery.age_limit import DEFERRED_TOO_LONG
-from cdc.mappings.model import ASIDE_FIELD, ASIDE_NAMES_FIELD, RESERVED_FIELDS, TOMBSTONE_FIELD
+from cdc.mappings.model import TOMBSTONE_FIELD
 from cdc.records.attributes import RawItem
 from cdc.records.change import Change
 from cdc.records.identity import keys_digest
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.simulated.opensearch import SimulatedOpenSearch
-from cdc.testing.simulated.s3 import SimulatedS3, StoredObject
+from cdc.testing.simulated.s3 import SimulatedS3
 from cdc.testing.simulated.table import SimulatedTable, TableWrite
 from tests.simulation.differences import Differences
 from tests.simulation.plan import Plan
+from tests.simulation.truth import (
+    ARCHIVE,
+    INDICES,
+    LETTERS,
+    POISON,
+    RENAMED,
+    document_of,
+    identifier_of,
+    is_archived,
+    is_of_changed_file,
+    lines_of,
+    owner_of,
+    record_of,
+    whole,
+)
 
-__all__ = ["ARCHIVE", "INDICES", "LETTERS", "POISON", "Checker"]
-
-ARCHIVE, LETTERS = "archive", "letters"
-INDICES = ("orders", "drafts")
-POISON = "poison"
-"""The attribute of documents that the index refuses."""
+__all__ = ["Checker"]
 
 _SHOWN = 5
 _OLD_SECONDS = 18 * 3600.0
@@ -69,7 +76,8 @@ class Checker:
         self._writes: dict[str, TableWrite] = {}
         self._clock = clock
         self._before_streams = len(table.history)
-        self._excused: set[tuple[str, str]] | None = None
+        self._excused: set[tuple[str, str]] = set()
+        self._looked_at: set[str] = set()
         self._first_tried: dict[str, int] = {}
         self._newest_tried: dict[tuple[str, str, str], int] = {}
         server.on_write = self._written
@@ -86,11 +94,15 @@ class Checker:
         """Looks at what differs from now on."""
         return Differences(self._clock, lambda: self._of_loads(refused=False), self._found)
 
-    def _found(self) -> dict[tuple[str, str], Any]:
+    def searched(self) -> dict[str, str]:
+        """The concrete index that searches of each index see."""
+        return {index: next(iter(self._server.behind(index)), index) for index in INDICES}
+
+    def _found(self, where: Mapping[str, str] | None = None) -> dict[tuple[str, str], Any]:
         return {
-            (index, identifier): _whole(source)
-            for index in INDICES
-            for identifier, (_, source) in self._server.documents(index).items()
+            (index, identifier): whole(source, concrete)
+            for index, concrete in (where or self.searched()).items()
+            for identifier, (_, source) in self._server.documents(concrete).items()
             if TOMBSTONE_FIELD not in source
         }
 
@@ -107,6 +119,8 @@ class Checker:
             self._last_gone[index, identifier] = self._clock()
         else:
             self._newest[index, identifier] = max(self._newest.get((index, identifier), 0), source["n"])
+            if RENAMED[not is_of_changed_file(index)] in source:
+                self.violated(f"{index}/{identifier} is made by another mapping than that of its index")
         highest = self._server.versions_ever.get((index, identifier), -1)
         if old is not None and new[0] < old[0]:
             self.violated(f"{index}/{identifier}: version {new[0]} was written over {old[0]}")
@@ -156,14 +170,15 @@ class Checker:
             return True  # read back from the table: it may be gone there
         wanted = {}
         if write.before is not None:
-            wanted[_owner(write.before)] = int(write.before["n"]["N"]) + 1
+            wanted[owner_of(write.before)] = int(write.before["n"]["N"]) + 1
         if write.after is not None:
-            wanted[_owner(write.after)] = int(write.after["n"]["N"])
+            wanted[owner_of(write.after)] = int(write.after["n"]["N"])
         return all(self._was_written(index, write, number) for index, number in wanted.items())
 
     def _was_written(self, index: str, write: TableWrite, number: int) -> bool:
-        place = f"{index}-v1", _identifier(write.keys)
-        return self._newest.get(place, 0) >= number or self._last_gone.get(place, -1.0) >= write.micros // 1_000_000
+        identifier, made = identifier_of(write.keys), write.micros // 1_000_000
+        places = [(f"{index}-v{version}", identifier) for version in range(1, 10)]  # of those that ever were
+        return any(self._newest.get(one, 0) >= number or self._last_gone.get(one, -1.0) >= made for one in places)
 
     def _has_letter(self, change: Change) -> bool:
         name = str(change.identity).replace("/", "_").replace(":", "")
@@ -171,7 +186,7 @@ class Checker:
 
     def is_kept(self, identifier: str) -> bool:
         """Is there a dead letter of the item of this document?"""
-        keys = next((one.keys for one in self._table.history if _identifier(one.keys) == identifier), None)
+        keys = next((one.keys for one in self._table.history if identifier_of(one.keys) == identifier), None)
         return keys is not None and any(keys_digest(keys) in letter for letter in self.letters)
 
     @property
@@ -182,8 +197,8 @@ class Checker:
     def _look_at_new_objects(self) -> None:
         for _, key in self._s3.puts[self._seen_puts :]:
             stored = self._s3.objects.get(key)
-            if stored is not None and _is_archived(stored):
-                self._durable.update(line["Metadata"]["Identity"]["S"] for line in _lines(stored.body))
+            if stored is not None and is_archived(stored):
+                self._durable.update(line["Metadata"]["Identity"]["S"] for line in lines_of(stored.body))
         self._seen_puts = len(self._s3.puts)
 
     # --- at the end
@@ -203,11 +218,11 @@ class Checker:
         raw = Counter(
             line["Metadata"]["Identity"]["S"]
             for stored in self._s3.objects.values()
-            if _is_archived(stored)
-            for line in _lines(stored.body)
+            if is_archived(stored)
+            for line in lines_of(stored.body)
         )
         firsts = Counter(
-            _record(_lines(stored.body)[0]) for stored in self._s3.objects.values() if _is_archived(stored)
+            record_of(lines_of(stored.body)[0]) for stored in self._s3.objects.values() if is_archived(stored)
         )
         self._say("begins two objects", (name for name, count in firsts.items() if count > 1))
         twice = [name for name, count in raw.items() if count > 1]
@@ -257,46 +272,55 @@ class Checker:
         """The keys of items that ever had a document that is refused."""
         return [write.keys for write in self._table.history if write.after is not None and POISON in write.after]
 
-    def index_is_right(self, *, refused: bool, except_for: Sequence[RawItem] = ()) -> None:
+    def index_is_right(
+        self, *, refused: bool, except_for: Sequence[RawItem] = (), beside: Mapping[str, str] | None = None
+    ) -> None:
         """Every item's document is as the table has it. `refused`: poison is not in the index, but the state before.
 
-        `except_for`: items that wait for a redrive.
+        Args:
+            except_for: items that wait for a redrive.
+            beside: concrete indices that are looked at in the place of those that searches see.
         """
-        waiting = {_identifier(keys) for keys in except_for}
+        where = beside or self.searched()
+        waiting = {identifier_of(keys) for keys in except_for}
         excused: set[tuple[str, str]] = set()
         wanted, may_be = self._wanted(refused=refused), self._may_be(refused=refused)
-        found = self._found()
+        found = self._found(where)
         for place in sorted(wanted.keys() | found.keys()):
             if wanted.get(place) == found.get(place):
                 continue
             if place[1] in waiting:  # it may have been brought back as well, which no redrive tells from other states
-                excused.add(place)
+                excused.add((where[place[0]], place[1]))
                 continue
             if self.loads_finished and found.get(place) in may_be.get(place, ()):
                 continue
-            if place not in wanted and not self.repaired and self._may_be_revived(place):
-                excused.add(place)
+            if place not in wanted and not self.repaired and self._may_be_revived((where[place[0]], place[1])):
+                excused.add((where[place[0]], place[1]))
                 self.counts["deleted items brought back by a stray writer"] += 1
                 continue
-            self.violated(f"{'/'.join(place)}: the index holds {found.get(place)}, it should be {wanted.get(place)}")
+            self.violated(
+                f"{where[place[0]]}/{place[1]}: the index holds {found.get(place)}, it should be {wanted.get(place)}"
+            )
 
-        if self._excused is None:
-            self._excused = excused  # what comes back after this look is a fault of whoever wrote it
+        concretes = set(where.values())
+        if not concretes & self._looked_at:
+            self._looked_at |= concretes
+            self._excused |= excused  # what comes back after this look is a fault of whoever wrote it
 
     def _may_be_revived(self, place: tuple[str, str]) -> bool:
         """The one limit that is OpenSearch's own: see docs/guarantees.md."""
-        if self.plan.on_remove != "delete" or (f"{place[0]}-v1", place[1]) not in self._revived:
+        if self.plan.on_remove != "delete" or place not in self._revived:
             return False
-        return self._excused is None or place in self._excused
+        return place[0] not in self._looked_at or place in self._excused
 
     def _wanted(self, *, refused: bool) -> dict[tuple[str, str], Any]:
         if self.repaired:
             return self._of_loads(refused=refused)
         wanted: dict[tuple[str, str], Any] = {}
         for write in self._recorded():
-            identifier = _identifier(write.keys)
-            owner = None if write.after is None else _owner(write.after)
-            document = None if write.after is None else _document(write.after)
+            identifier = identifier_of(write.keys)
+            owner = None if write.after is None else owner_of(write.after)
+            document = None if write.after is None else document_of(write.after)
             for index in INDICES:
                 if index == owner:
                     if not (refused and document is not None and POISON in document):
@@ -309,9 +333,9 @@ class Checker:
         """The documents of the items that are there: a load brings them in, whether a record tells of them or not."""
         found = {}
         for item in self._table.items.values():
-            document = _document(item)
+            document = document_of(item)
             if not (refused and POISON in document):
-                found[_owner(item), _identifier({name: item[name] for name in self._table.keys})] = document
+                found[owner_of(item), identifier_of({name: item[name] for name in self._table.keys})] = document
         return found
 
     def _may_be(self, *, refused: bool) -> dict[tuple[str, str], tuple[Any, ...]]:
@@ -325,15 +349,15 @@ class Checker:
                 continue  # nothing but a dead letter explains that it is so still
             is_refused = refused and write.digest in items and POISON in items[write.digest]
             if write.after is not None and (is_dropped or is_refused):
-                place = _owner(write.after), _identifier(write.keys)
-                found[place] = (*found.get(place, (None,)), _document(write.after))
+                place = owner_of(write.after), identifier_of(write.keys)
+                found[place] = (*found.get(place, (None,)), document_of(write.after))
         return found
 
     def _leaves(self, write: TableWrite, index: str) -> bool:
         """Does its record tell that the item was there? Of what a dropped table left behind, none does."""
         if write.before is None:
             return False
-        return not self.plan.view.has_old_image or _owner(write.before) == index
+        return not self.plan.view.has_old_image or owner_of(write.before) == index
 
     def _recorded(self) -> list[TableWrite]:
         if self.plan.consumer == "kinesis":
@@ -346,52 +370,3 @@ class Checker:
     def _say(self, what: str, identities: Iterable[str]) -> None:
         for identity in sorted(identities)[:_SHOWN]:
             self.violated(f"{identity} {what}")
-
-
-def _identifier(keys: Mapping[str, Any]) -> str:
-    return "|".join(keys[name]["S"] for name in sorted(keys))
-
-
-def _owner(image: Mapping[str, Any]) -> str:
-    return "drafts" if image.get("status") == {"S": "draft"} else "orders"
-
-
-def _document(image: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in image.items()}
-
-
-def _plain(value: Mapping[str, Any]) -> Any:
-    ((tag, content),) = value.items()
-    match tag:
-        case "N":
-            return int(content) if content.lstrip("-").isdigit() else Decimal(content)
-        case "SS":
-            return sorted(content)
-        case "M":
-            return _document(content)
-        case "L":
-            return [_plain(value) for value in content]
-        case "NULL":
-            return None
-    return content
-
-
-def _record(line: Any) -> str:
-    """A delivery, of which Kinesis may make several of one change."""
-    return f"{line['Metadata']['Identity']['S']} at {line['Metadata']['SequenceNumber']['S']}"
-
-
-def _is_archived(stored: StoredObject) -> bool:
-    return stored.bucket == ARCHIVE and stored.key.endswith(".ndjson.gz")
-
-
-def _lines(body: bytes) -> list[Any]:
-    return [json.loads(line) for line in gzip.decompress(body).splitlines()]
-
-
-def _whole(source: Mapping[str, Any]) -> dict[str, Any]:
-    """A document with what was set aside back in its place."""
-    aside = source.get(ASIDE_FIELD, {})
-    if list(aside) != source.get(ASIDE_NAMES_FIELD, []):
-        raise AssertionError(f"the names of what is set aside are others: {source}")
-    return {**{name: value for name, value in source.items() if name not in RESERVED_FIELDS}, **aside}

@@ -27,6 +27,7 @@ from cdc.verification.verify import verify
 from tests.simulation.differences import Differences
 from tests.simulation.foreign import ForeignWriter
 from tests.simulation.processes import Process, objects_of
+from tests.simulation.rebuilds import Rebuilds, is_refused
 from tests.simulation.tasks import Task
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Errands:
         self.repaired = False
         """Is a repair wanted in the end?"""
         self._foreign = ForeignWriter(world)
+        self.rebuilds = Rebuilds(world, self._start)
         self._jobs_begun = 0
         self._is_calm = False
         self._failures: list[BaseException] = []
@@ -123,7 +125,7 @@ class Errands:
             self.step()
 
     def _backfill(self, task: Task, location: str = "") -> None:
-        process, kinesis = self._process(task), self._world.kinesis
+        process, kinesis = self.process(task), self._world.kinesis
         options = LoadOptions(workers=1, kinesis_stream_arn=None if kinesis is None else kinesis.arn)
         jobs = process.jobs
         load = Backfill(process.deployment, jobs, options, observe=lambda fact: _note_step(task, fact))
@@ -156,7 +158,7 @@ class Errands:
             self._world.checker.violated(f"a load begins with an export of {plan.export.time}, before its stream")
 
     def _replay(self, task: Task) -> None:
-        process, minutes = self._process(task), self._world.chance.choice([1, 10, 1000])
+        process, minutes = self.process(task), self._world.chance.choice([1, 10, 1000])
         since = self._world.clock.utc() - timedelta(minutes=minutes)
         replay_to_index(process.deployment, _TABLE, since, stream=self._stream)
         self.count("replays finished")
@@ -165,7 +167,7 @@ class Errands:
         table = self._world.table.id
         with self._watched() as truth:
             findings = verify(
-                self._process(task).deployment,
+                self.process(task).deployment,
                 _TABLE,
                 stream=self._stream,
                 workers=1,
@@ -183,7 +185,7 @@ class Errands:
     def _audit(self, task: Task, *, repair: bool) -> None:
         table = self._world.table.id
         with self._watched() as truth:
-            deployment = self._process(task).deployment
+            deployment = self.process(task).deployment
             audit = Audit(deployment, _TABLE, self._stream, repair=repair, seed=self._world.plan.seed)
             figure = audit.look(_AUDITED, settle_seconds=_SETTLE_SECONDS)
             lasted = truth.longest_seconds
@@ -254,7 +256,7 @@ class Errands:
                 self.count(f"{task.name} killed")
             case LoadStopped() | ReplayStopped() | SinkError():
                 self.count(f"{task.name} broke off")
-            case ConfigError() as error if _is_another(error) or _may_pass(error) or _is_too_old(error):
+            case ConfigError() as error if any(is_told(error) for is_told in _TOLD):
                 self.count(f"{task.name} refused")
             case error:
                 self._failures.append(error)  # others may be in the middle of something
@@ -278,6 +280,8 @@ class Errands:
             self._run_out(others)
         else:
             self._world.checker.violated("a load does not come to an end")
+        if self.rebuilds.are_wanted:
+            self.rebuilds.conclude(lambda: self._run_out(others), _BEGUN_ANEW)
 
     def find_planted(self, others: Callable[[], object]) -> None:
         """A verification finds what was planted, and nothing else."""
@@ -340,7 +344,8 @@ class Errands:
 
     # --- the process of an errand
 
-    def _process(self, task: Task) -> Process:
+    def process(self, task: Task) -> Process:
+        """The process that a task runs in."""
         return Process(self._world, task, self._asked, self._read, self._pages_faults, self._kills)
 
     def _asked(self, task: Task) -> None:
@@ -382,6 +387,9 @@ def _is_too_old(error: ConfigError) -> bool:
 def _may_pass(error: ConfigError) -> bool:
     """Does it stand still as long as somebody blocks an index?"""
     return any(text in error.message for text in ("stands still", "was aborted", "there is no index"))
+
+
+_TOLD = (_is_another, _may_pass, _is_too_old, is_refused)
 
 
 def _note_step(task: Task, fact: object) -> None:

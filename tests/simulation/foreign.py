@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from cdc.mappings.model import TOMBSTONE_FIELD
 from cdc.records.attributes import RawItem
 from cdc.testing.simulated.leases import Gap
-from tests.simulation.checker import INDICES
 from tests.simulation.differences import Place
 from tests.simulation.plan import key_of
+from tests.simulation.truth import INDICES
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -51,6 +51,11 @@ _REPAIRS = frozenset({"repair", "audit", "tamper"})
 """A repair mends what a load has done wrong: most plans do without."""
 _WITH_REPAIRS = 0.35
 _WITH_ERRANDS = 0.45
+_WITH_REBUILDS = 0.15
+_NOT_WITH_REBUILDS = frozenset({*_ERRANDS, "new stream", "new table", "hide alias"})
+"""A process that starts anew, and a person who mends an index, would have to know which mapping file is deployed."""
+_REBUILDS = 0.06
+"""The share of the other events that are steps of a rebuild."""
 _FULL = 8
 _WITHOUT_TABLE_READS = frozenset({"new table"})
 """Events that can't be told from the stream alone where images are read back from the table."""
@@ -84,6 +89,8 @@ class Plan:
     archive_known: bool
     """Do errands have the archive, to find what was deleted since?"""
     events: tuple[Event, ...]
+    rebuilds: bool = False
+    """Is an index rebuilt, by one mapping file and the other in turns?"""
 
     def with_events(self, places: list[int] | tuple[int, ...]) -> Plan:
         """The same with the events at these places only."""
@@ -114,6 +121,15 @@ def draw_plan(seed: int) -> Plan:
     full = chance.choice([0, *[chance.randint(1, _FULL)] * 2]) if with_errands else 0
     if full and chance.random() < 0.5:
         kinds.insert(0, "backfill")  # while the first changes are made
+    rebuilds = random.Random(f"rebuilds {seed}")  # noqa: S311  (not a secret)
+    with_rebuilds = rebuilds.random() < _WITH_REBUILDS
+    if with_rebuilds:
+        steps = ["rebuild", "rebuild", "end rebuild"]
+        full = 0
+        kinds = [
+            rebuilds.choice(steps) if kind in _NOT_WITH_REBUILDS or rebuilds.random() < _REBUILDS else kind
+            for kind in ["rebuild", *kinds]
+        ]
     return Plan(
         seed=seed,
         consumer=consumer,
@@ -126,6 +142,7 @@ def draw_plan(seed: int) -> Plan:
         full=full,
         archive_known=chance.random() < 0.6,
         events=tuple(Event(kind, chance.randrange(_ITEMS), chance.randint(1, 12)) for kind in kinds),
+        rebuilds=with_rebuilds,
     )
 
 

@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 from cdc.loads.deployment import ArchivePlace, Deployment, ExportClients
 from cdc.loads.jobs import Jobs, S3Objects
+from cdc.loads.planning import LoadOptions
 from cdc.loads.table import Page, SourceTable
 from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.document_writer import DocumentWriter
+from cdc.mappings.model import Mappings
+from cdc.rebuilds.rebuild import Rebuild
 from cdc.records.change import StreamView
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
 from cdc.testing import SimulatedDocuments, SimulatedPages
 from cdc.testing.faults import Faults, Killed
 from consumers.pipelines import LOAD
-from tests.simulation.checker import ARCHIVE
 from tests.simulation.tasks import Task
+from tests.simulation.truth import ARCHIVE
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 __all__ = ["Process", "objects_of"]
 
+_MANY = 1_000_000
 _LONGEST_HELD_SECONDS = 300.0
 """Where a page is held back for longer, it is read again before it is written."""
 
@@ -66,6 +70,12 @@ class Process:
                 raise AssertionError("the deployment has an index")
             return sink
 
+        def concrete(mapping_of: Callable[[str], DocumentWriter]) -> Sink:
+            sink = pipelines.concrete_index(mapping_of)
+            if sink is None:
+                raise AssertionError("the deployment has an index")
+            return sink
+
         s3: Any = _Patient(world.s3, self._asked)
         return Deployment(
             pages=_WatchedPages(
@@ -87,6 +97,20 @@ class Process:
             clock=world.clock,
             now=world.clock,
             sleep=self._sleep,
+            concrete=concrete,
+        )
+
+    def rebuild(self, mappings: Mappings) -> Rebuild:
+        """Rebuilds by these mapping files. Where documents are refused for ever, so many are taken as they come."""
+        world = self.world
+        client: Any = _WatchedServer(world.server, self._asked)
+        return Rebuild(
+            self.deployment,
+            client,
+            mappings,
+            objects_of(_Patient(world.s3, self._asked, self._put), self._sleep),
+            LoadOptions(workers=1, kinesis_stream_arn=None if world.kinesis is None else world.kinesis.arn),
+            accept=_MANY if world.plan.poison else 0,
         )
 
     def _put(self, key: str) -> None:
@@ -132,6 +156,14 @@ class _Watched:
             return answer
 
         return called
+
+
+class _WatchedServer:
+    """OpenSearch as the command of a rebuild reaches it."""
+
+    def __init__(self, server: Any, ask: Callable[[], None]) -> None:
+        self.indices = _Watched(server.indices, ask)
+        self.cluster = _Watched(server.cluster, ask)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from cdc.records.change import Change
 from cdc.records.decoding import changes_from_lambda
 from cdc.testing.simulated.leases import Gap
 from consumers.aws_lambda.on_failure import FailedBatch, ReadBack, read_on_failure, redrive_batch
-from tests.simulation.checker import INDICES
 from tests.simulation.plan import Event, Plan, draw_plan, key_of
+from tests.simulation.truth import INDICES
 from tests.simulation.world import World
 
 __all__ = ["Report", "simulate", "simulate_seed", "smallest"]
@@ -73,7 +73,7 @@ class _Run:
         world.clock.sleep(_LATE_SECONDS)
         world.errands.finish(self._turn)
         world.errands.fail()
-        checker.loads_finished = world.errands.loaded
+        checker.loads_finished = world.errands.loaded or world.plan.rebuilds
         if world.errands.repaired:
             world.errands.repair_all(self._turn)
             if not checker.violations:
@@ -88,7 +88,7 @@ class _Run:
         letters = len(checker.letters)
         if not checker.violations:
             kept = [change.raw_keys for change in (*given_up, *checker.deferred_too_long())]
-            checker.index_is_right(refused=self.plan.poison, except_for=kept)
+            self._indices_are_right(refused=self.plan.poison, except_for=kept)
             checker.archive_is_complete(allow_overlap=world.was_interrupted or self._has_two_writers())
             checker.letters_are_whole()
             self._redrive(kept)
@@ -104,6 +104,14 @@ class _Run:
         counts.update({"conflicts": world.server.conflicts})
         counts.update({f"fault: {name}": count for name, count in world.disturbances.items()})
         return Report(self.plan, tuple(checker.violations), counts)
+
+    def _indices_are_right(self, *, refused: bool, except_for: Sequence[RawItem]) -> None:
+        """Those that searches see, and the one that stands by."""
+        checker, beside = self.world.checker, self.world.errands.rebuilds.beside
+        checker.index_is_right(refused=refused, except_for=except_for)
+        if beside is not None:
+            where = {**checker.searched(), "orders": beside}
+            checker.index_is_right(refused=refused, except_for=except_for, beside=where)
 
     def _write_on(self) -> None:
         """Life goes on after a repair: whatever is written then outranks it."""
@@ -137,7 +145,7 @@ class _Run:
         checker.given_up.clear()
         # of an item that was dropped with its table a redrive finds nothing, and removes the document
         dropped = any(event.kind == "new table" for event in self.plan.events)
-        checker.index_is_right(refused=False, except_for=[*kept, *checker.poisoned()] if dropped else ())
+        self._indices_are_right(refused=False, except_for=[*kept, *checker.poisoned()] if dropped else ())
         checker.archive_is_complete(allow_overlap=True)
         if checker.letters:
             checker.violated(f"{len(checker.letters)} dead letters are left after a redrive")
@@ -237,6 +245,10 @@ class _Run:
                 errands.audit(repair=event.amount % 2 == 0)
             case "replay":
                 errands.replay()
+            case "rebuild":
+                errands.rebuilds.begin()
+            case "end rebuild":
+                errands.rebuilds.end(event.amount)
             case kind:
                 errands.verify(repair=kind == "repair")
 

@@ -13,8 +13,6 @@ from cdc.dead_letters.redrive import Redriver
 from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.delivery.shard import Payload, Running, ShardConsumer, ShardSettings
 from cdc.errors import ConfigError, SinkError, SinkUnavailable
-from cdc.mappings.files import parse_mapping
-from cdc.mappings.model import Mappings
 from cdc.records.change import Change
 from cdc.records.decoding import Record, read_adapter, read_lambda
 from cdc.records.stream import Stream
@@ -35,9 +33,11 @@ from consumers.redriving import make_redriver
 from consumers.runtime import Runtime
 from consumers.settings import load_settings
 from tests.runtimes import simulated_runtime
-from tests.simulation.checker import ARCHIVE, INDICES, LETTERS, POISON, Checker
+from tests.simulation.checker import Checker
+from tests.simulation.deployments import MappingFiles
 from tests.simulation.errands import Errands
 from tests.simulation.plan import Plan, key_of
+from tests.simulation.truth import ARCHIVE, INDICES, LETTERS, POISON
 from tests.simulation.watched import Caller, CheckedShard, WatchedClient, WatchedPipeline
 
 __all__ = ["World"]
@@ -72,7 +72,7 @@ class World:
         self.errands = Errands(self)
         self.checker = Checker(plan, self.clock, self.table, self.server, self.s3)
         self.checker.is_load = lambda: self.errands.is_running
-        self.mappings = Mappings((parse_mapping(_mapping(plan), source="shop.yml"),))
+        self.files = MappingFiles(plan, self.server, self.chance)
         self.settings = load_settings(
             {
                 "CDC_OPENSEARCH_ENDPOINT": "http://simulated",
@@ -161,7 +161,7 @@ class World:
         asked = asked or self._asked
         return simulated_runtime(
             self.settings,
-            self.mappings,
+            self.files.deployed(),
             self.clock,
             opensearch=WatchedClient(self.server, asked),
             archive=WatchedClient(self.s3, asked),
@@ -185,6 +185,8 @@ class World:
         if self.kcl is None:
             raise AssertionError("a shard is read by the KCL")
         stream = Stream.dynamodb(stream_arn)
+        if runtime.mappings not in self.files.in_use() and not runtime.tables.is_ready(stream):
+            runtime = self.runtime()  # a process that was deployed meanwhile
         self.undisturbed(lambda: self._prepared(runtime, stream))
 
         def read(payload: Payload) -> Record:
@@ -351,9 +353,15 @@ class World:
 
     def block(self, index: str, seconds: float) -> None:
         """The index refuses writes for a while, as of a full disk or by somebody's hand."""
-        kind = self.chance.choice(["write", "read_only", "read_only_allow_delete"])
-        self.server.block(f"{index}-v1", True, kind=kind)
-        self.clock.at(self.clock() + seconds, lambda: self.server.block(f"{index}-v1", False, kind=kind))
+        kind, concrete = self.chance.choice(["write", "read_only", "read_only_allow_delete"]), f"{index}-v1"
+        if self.plan.rebuilds:
+            concrete = self.chance.choice(self.files.concretes(index))
+        self.server.block(concrete, True, kind=kind)
+        self.clock.at(self.clock() + seconds, lambda: self._unblock(concrete, kind))
+
+    def _unblock(self, concrete: str, kind: str) -> None:
+        if self.server.behind(concrete):
+            self.server.block(concrete, False, kind=kind)
 
     def show_alias(self, index: str) -> None:
         """Somebody puts it back, and removes what was made in its place."""
@@ -377,13 +385,3 @@ _ALIVE: dict[str, Any] = {"filter": {"bool": {"must_not": {"exists": {"field": "
 
 def _refused(source: Mapping[str, Any]) -> str | None:
     return "mapper_parsing_exception" if POISON in source else None
-
-
-def _mapping(plan: Plan) -> str:
-    rules = f"on_remove: {plan.on_remove}, on_unfit: {'dead_letter' if plan.poison else 'set_aside'}"
-    return (
-        "table: shop\n"
-        "documents:\n"
-        f"  - {{index: orders, {rules}, where: {{status: [{{anything-but: draft}}]}}}}\n"
-        f"  - {{index: drafts, {rules}, where: {{status: [draft]}}}}\n"
-    )

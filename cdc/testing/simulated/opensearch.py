@@ -281,6 +281,14 @@ class SimulatedOpenSearch:
         for found in self._cluster.resolve(index):
             found.settings[f"index.blocks.{kind}"] = str(blocked).lower()
 
+    def behind(self, name: str) -> tuple[str, ...]:
+        """The indices of a name or behind an alias."""
+        return tuple(found.name for found in self._cluster.target(name)[0])
+
+    def mapping_of(self, index: str) -> Mapping[str, Any]:
+        """The mapping of an index that is there."""
+        return self._cluster.indices[index].mappings
+
     def documents(self, index: str) -> dict[str, tuple[int, dict[str, Any]]]:
         """Each document's version and source by id, of an index or of all behind an alias, tombstones included.
 
