@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Event
 
 import msgspec
 
+from cdc.causes import CauseKind
+from cdc.deadline import Deadline
+from cdc.delivery.wrapper import SinkWrapper
+from cdc.errors import ConfigError
 from cdc.loads.backfill import Backfill, BackfillResult
 from cdc.loads.batches import ReplayStopped
 from cdc.loads.deployment import Deployment
@@ -18,8 +22,11 @@ from cdc.loads.planning import LoadOptions
 from cdc.loads.price import dollars_of_export
 from cdc.loads.replay import ReplaySummary, check_whole, only_index, place_of, replay_to_index
 from cdc.loads.unit import LoadStopped
+from cdc.outcome import Deferred, Outcome
 from cdc.rebuilds.facts import FillSource, RebuildStep, SourceKind
 from cdc.rebuilds.tables import RebuiltTable
+from cdc.records.change import Change
+from cdc.sinks import Sink
 from cdc.verification.findings import Findings
 
 __all__ = ["Filled", "Filling"]
@@ -102,7 +109,7 @@ class Filling:
             ConfigError: as `plan`; or the table, its stream or its mapping is another than when the load began.
             SinkUnavailable: a server is out of reach; it can be taken up again.
         """
-        deployment = table.in_index(self.deployment, concrete)
+        deployment = _held_to(table.in_index(self.deployment, concrete), table.index, concrete)
         if self.source.kind is SourceKind.ARCHIVE:
             replayed = self._replayed(deployment, table, concrete)
             changes = sum(sink.changes for sink in replayed.sinks.values())
@@ -168,3 +175,24 @@ class Filling:
 
     def _wanted(self) -> bool:
         return not self.stop.is_set()
+
+
+def _held_to(deployment: Deployment, index: str, concrete: str) -> Deployment:
+    """The deployment, which does not wait for an index that was deleted: nobody makes it again."""
+    return replace(deployment, index=lambda mapping_of: _HeldTo(deployment.index(mapping_of), index, concrete))
+
+
+class _HeldTo(SinkWrapper):
+    def __init__(self, sink: Sink, index: str, concrete: str) -> None:
+        super().__init__(sink)
+        self._index = index
+        self._concrete = concrete
+
+    def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
+        outcomes = self.sink.write(changes, deadline)
+        if any(isinstance(one, Deferred) and one.cause.kind is CauseKind.INDEX_VANISHED for one in outcomes):
+            raise ConfigError(
+                f"{self._concrete} was deleted while it was filled",
+                remedy=f"If nobody gave the rebuild up: cdc rebuild abort --index {self._index}, then begin anew.",
+            )
+        return outcomes

@@ -104,7 +104,7 @@ class Rebuild:
         tables = self._tables(standing)
         note = standing.note or self._begun(standing, tables)
         self.observe(RebuildBegan(index, note))
-        self._check_wanted(index, note)
+        self._check_same(index, note, tables)
         self._await(self._joined(index, note) + KNOWN_SECONDS)
         filling = self._filling(self._objects(index, note))
         filled = [filling.fill(table, note.new) for table in tables]
@@ -166,7 +166,7 @@ class Rebuild:
         try:
             self._with_members(note.old, [note.old, note.new], note)
         except ConfigError:
-            self._deleted(index, note.old, note.new)  # another rebuild was faster: nothing writes to this index
+            self._discarded(index, note.new)  # another rebuild was faster: nothing writes to this one
             raise
         return note
 
@@ -192,15 +192,20 @@ class Rebuild:
             raise LoadStopped
         self.deployment.sleep(seconds)
 
-    def _check_wanted(self, index: str, note: RebuildNote) -> None:
+    def _check_same(self, index: str, note: RebuildNote, tables: Sequence[RebuiltTable]) -> None:
+        """A rebuild that goes on is the one that was begun, by the same files, and nobody gives it up."""
+        again = f"cdc rebuild abort --index {index}, then begin anew."
+        standby = {"index": note.new, "name": standby_of(index)}
         if not asked(
-            f"{note.new} can't be looked up",
-            "Allow it.",
-            lambda: self.client.indices.exists_alias(index=note.new, name=standby_of(index)),
+            f"{note.new} can't be looked up", "Allow it.", lambda: self.client.indices.exists_alias(**standby)
         ):
+            raise ConfigError(f"the rebuild of {index} is being given up: {note.new} stands by no more", remedy=again)
+        new = self._memory(note.new)
+        same = all(new.mapping(table.name) == table.carried for table in tables)
+        if not same or new.body != body_digest(tables[0].compiled.bodies[index]):
             raise ConfigError(
-                f"the rebuild of {index} is being given up: {note.new} stands by no more",
-                remedy=f"cdc rebuild abort --index {index}, then begin anew.",
+                f"{tables[0].compiled.mapping.source}: the mapping has changed since the rebuild of {index} began",
+                remedy=f"Take the change back, and run this again; or: {again}",
             )
 
     def _check_proven(self, index: str, note: RebuildNote, filled: Filled) -> None:
@@ -326,6 +331,13 @@ class Rebuild:
     def _deleted(self, index: str, stays: str, goes: str) -> None:
         self.observe(RebuildStep(f"deleting {goes}"))
         self._ended_by(index, stays, goes, "deleted", {"remove_index": {"index": goes}})
+
+    def _discarded(self, index: str, new: str) -> None:
+        """Delete an index that has just been made, unless somebody has let searches see it."""
+        standby = standby_of(index)
+        failed = f"{new} can't be deleted", f"Look at it, then delete it by hand: DELETE {new}"
+        asked(*failed, lambda: self.client.indices.delete_alias(index=new, name=standby))
+        asked(*failed, lambda: self.client.indices.delete(index=new))
 
     def _ended_by(self, index: str, stays: str, goes: str, what: str, action: Mapping[str, Any]) -> None:
         """Do something to an index, by a request that is refused where searches do not see the other one."""

@@ -30,6 +30,7 @@ from cdc.sinks.opensearch.targets import Targets
 from cdc.testing.simulated import batches, kcl
 from cdc.testing.simulated.leases import SimulatedLease
 from tests.simulation.broken_rules_of_loads import BROKEN_RULES_OF_LOADS
+from tests.simulation.broken_rules_of_rebuilds import BROKEN_RULES_OF_REBUILDS
 
 __all__ = ["BROKEN_RULES", "Break"]
 
@@ -244,4 +245,5 @@ BROKEN_RULES: tuple[Break, ...] = (
     good_changes_are_spilled_at_once,
     letters_hold_the_keys_only,
     *BROKEN_RULES_OF_LOADS,
+    *BROKEN_RULES_OF_REBUILDS,
 )

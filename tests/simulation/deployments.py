@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import Mappings
-from cdc.sinks.opensearch.memory import Memory
+from cdc.sinks.opensearch.memory import Memory, RebuildNote
 from cdc.testing.simulated.opensearch import SimulatedOpenSearch
 from tests.simulation.plan import Plan
-from tests.simulation.truth import RENAMED, is_of_changed_file
+from tests.simulation.truth import RENAMED
 
 __all__ = ["MappingFiles"]
 
@@ -26,6 +27,16 @@ class MappingFiles:
         self._plan = plan
         self._server = server
         self._chance = chance
+        self._made: dict[str, bool] = {}
+
+    def made(self, concrete: str, body: Mapping[str, Any]) -> None:
+        """A new index is made by one of the files."""
+        mappings = body["mappings"]["_meta"]["cdc"]["mappings"]
+        self._made[concrete] = any("rename" in rule for table in mappings.values() for rule in table["rules"])
+
+    def is_changed(self, concrete: str) -> bool:
+        """Are its documents made by the changed file?"""
+        return self._made.get(concrete, False)
 
     @cached_property
     def _files(self) -> tuple[Mappings, Mappings]:
@@ -38,19 +49,26 @@ class MappingFiles:
 
     def in_use(self) -> Sequence[Mappings]:
         """The files that a process may start with now."""
-        if not self._plan.rebuilds:
-            return self._files[:1]
         searched = self.searched
-        if searched is None:
+        if not self._plan.rebuilds or searched is None:
             return self._files[:1]
-        return self._files if searched.rebuild else [self._files[is_of_changed_file(searched.index)]]
+        return self._files if searched.rebuild else [self._files[self.is_changed(searched.index)]]
 
     def of_rebuild(self) -> Mappings:
         """The file that the index is to be rebuilt by, or is being rebuilt by."""
+        searched, note = self.searched, self.note
+        if note is not None:
+            return self._files[self.is_changed(note.new)]
+        return self._files[searched is None or not self.is_changed(searched.index)]
+
+    @property
+    def note(self) -> RebuildNote | None:
+        """The rebuild that is under way."""
         searched = self.searched
-        if searched is None or searched.rebuild is None:
-            return self._files[searched is None or not is_of_changed_file(searched.index)]
-        return self._files[is_of_changed_file(searched.rebuild.new)]
+        if searched is None or searched.rebuild is not None:
+            return None if searched is None else searched.rebuild
+        notes = [self.memory(name).rebuild for name in self.concretes(_REBUILT)]
+        return next((note for note in notes if note is not None and searched.index in (note.old, note.new)), None)
 
     def concretes(self, index: str) -> Sequence[str]:
         """The concrete indices of an index that are there."""

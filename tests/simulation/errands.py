@@ -27,7 +27,8 @@ from cdc.verification.verify import verify
 from tests.simulation.differences import Differences
 from tests.simulation.foreign import ForeignWriter
 from tests.simulation.processes import Process, objects_of
-from tests.simulation.rebuilds import Rebuilds, is_refused
+from tests.simulation.rebuilds import Rebuilds
+from tests.simulation.refusals import is_another, is_told
 from tests.simulation.tasks import Task
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Errands:
         try:
             load.run(_TABLE, job, verify=self._world.chance.random() < _VERIFIED)
         except ConfigError as error:
-            if not _is_another(error):
+            if not is_another(error):
                 raise
             plan, _ = jobs.plan(_TABLE, job)
             jobs.did(plan, "aborted")
@@ -256,7 +257,7 @@ class Errands:
                 self.count(f"{task.name} killed")
             case LoadStopped() | ReplayStopped() | SinkError():
                 self.count(f"{task.name} broke off")
-            case ConfigError() as error if any(is_told(error) for is_told in _TOLD):
+            case ConfigError() as error if is_told(error):
                 self.count(f"{task.name} refused")
             case error:
                 self._failures.append(error)  # others may be in the middle of something
@@ -372,24 +373,6 @@ class Errands:
             task.pause(meanwhile=lambda: self._foreign.overtake(self._world.chance.choice(items)))
         else:
             self._asked(task)
-
-
-def _is_another(error: ConfigError) -> bool:
-    """Is the table or its stream another than when the load began?"""
-    return "was replaced" in error.message or "not on any more" in error.message or "ResourceNotFound" in str(error)
-
-
-def _is_too_old(error: ConfigError) -> bool:
-    """Is it an export of a time, or of a table, that no load may begin with?"""
-    return "before its stream began" in error.message or "of an earlier table" in error.message
-
-
-def _may_pass(error: ConfigError) -> bool:
-    """Does it stand still as long as somebody blocks an index?"""
-    return any(text in error.message for text in ("stands still", "was aborted", "there is no index"))
-
-
-_TOLD = (_is_another, _may_pass, _is_too_old, is_refused)
 
 
 def _note_step(task: Task, fact: object) -> None:

@@ -54,7 +54,7 @@ _WITH_ERRANDS = 0.45
 _WITH_REBUILDS = 0.15
 _NOT_WITH_REBUILDS = frozenset({*_ERRANDS, "new stream", "new table", "hide alias"})
 """A process that starts anew, and a person who mends an index, would have to know which mapping file is deployed."""
-_REBUILDS = 0.06
+_REBUILDS = 0.12
 """The share of the other events that are steps of a rebuild."""
 _FULL = 8
 _WITHOUT_TABLE_READS = frozenset({"new table"})
@@ -124,7 +124,7 @@ def draw_plan(seed: int) -> Plan:
     rebuilds = random.Random(f"rebuilds {seed}")  # noqa: S311  (not a secret)
     with_rebuilds = rebuilds.random() < _WITH_REBUILDS
     if with_rebuilds:
-        steps = ["rebuild", "rebuild", "end rebuild"]
+        steps = ["rebuild", "end rebuild"]
         full = 0
         kinds = [
             rebuilds.choice(steps) if kind in _NOT_WITH_REBUILDS or rebuilds.random() < _REBUILDS else kind

@@ -101,16 +101,17 @@ class Process:
         )
 
     def rebuild(self, mappings: Mappings) -> Rebuild:
-        """Rebuilds by these mapping files. Where documents are refused for ever, so many are taken as they come."""
+        """Rebuilds by these mapping files, whatever documents are refused, or are kept since they could not be written
+        in time."""
         world = self.world
-        client: Any = _WatchedServer(world.server, self._asked)
+        client: Any = _WatchedServer(world.server, self._asked, world.files.made)
         return Rebuild(
             self.deployment,
             client,
             mappings,
             objects_of(_Patient(world.s3, self._asked, self._put), self._sleep),
             LoadOptions(workers=1, kinesis_stream_arn=None if world.kinesis is None else world.kinesis.arn),
-            accept=_MANY if world.plan.poison else 0,
+            accept=_MANY,
         )
 
     def _put(self, key: str) -> None:
@@ -158,11 +159,24 @@ class _Watched:
         return called
 
 
+class _WatchedIndices(_Watched):
+    def __init__(self, indices: Any, ask: Callable[[], None], made: Callable[[str, Any], None]) -> None:
+        super().__init__(indices, ask)
+        self._made = made
+
+    def create(self, *, index: str, body: Any) -> Any:
+        self._ask()
+        answer = self._part.create(index=index, body=body)
+        self._made(index, body)
+        self._ask()
+        return answer
+
+
 class _WatchedServer:
     """OpenSearch as the command of a rebuild reaches it."""
 
-    def __init__(self, server: Any, ask: Callable[[], None]) -> None:
-        self.indices = _Watched(server.indices, ask)
+    def __init__(self, server: Any, ask: Callable[[], None], made: Callable[[str, Any], None]) -> None:
+        self.indices = _WatchedIndices(server.indices, ask, made)
         self.cluster = _Watched(server.cluster, ask)
 
 

@@ -6,37 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cdc.errors import ConfigError
 from tests.simulation.tasks import Task
-from tests.simulation.truth import is_of_changed_file
 
 if TYPE_CHECKING:
     from tests.simulation.processes import Process
     from tests.simulation.world import World
 
-__all__ = ["Rebuilds", "is_refused"]
+__all__ = ["Rebuilds"]
 
 _INDEX = "orders"
-_REFUSALS = (
-    "was rebuilt",
-    "can't be moved",
-    "can't be given up",
-    "can't be deleted",
-    "being given up",
-    "is not being rebuilt",
-    "there is nothing to roll back",
-    "searches of orders see",
-    "a part of another rebuild",
-    "at this very moment",
-    "not proven",
-    "cluster_block_exception",
-    "index_not_found_exception",
-    "others write to the memory",
-    "was aborted",
-    "stands still",
-    "there is no index",
-)
-"""Whoever meets another person's work, or an index that somebody has blocked or deleted, is told so."""
 
 
 class Rebuilds:
@@ -84,17 +62,13 @@ class Rebuilds:
     @property
     def _is_swapped(self) -> bool | None:
         """Is the new index searched? None: there is no rebuild."""
-        searched = self._world.files.searched
-        notes = [self._world.files.memory(name).rebuild for name in self._world.files.concretes(_INDEX)]
-        note = next((note for note in notes if note is not None), None)
+        searched, note = self._world.files.searched, self._world.files.note
         return None if note is None or searched is None else searched.index == note.new
 
     def _run(self, task: Task) -> None:
         process = self._process(task)
-        result = process.rebuild(self._world.files.of_rebuild()).run(_INDEX)
+        process.rebuild(self._world.files.of_rebuild()).run(_INDEX)
         self._count("rebuilds swapped")
-        if is_of_changed_file(result.note.new) == is_of_changed_file(result.note.old):
-            self._world.checker.violated(f"{result.note.new} is rebuilt by the file of {result.note.old}")
 
     def _end(self, task: Task, way: str) -> None:
         rebuild = self._process(task).rebuild(self._world.files.of_rebuild())
@@ -106,8 +80,3 @@ class Rebuilds:
 
     def _count(self, name: str) -> None:
         self._world.errands.count(name)
-
-
-def is_refused(error: ConfigError) -> bool:
-    """Does it stand still because of somebody else's work?"""
-    return any(text in str(error) for text in _REFUSALS)

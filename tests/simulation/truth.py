@@ -1,6 +1,6 @@
 """Truth: what an item's document should be, and what an object of the archive holds, by a few plain lines of their own.
 
-While an index is rebuilt, the file of even versions (`orders-v2`) calls `status` otherwise than that of odd ones.
+The mapping file that an index is rebuilt by calls an attribute otherwise: see RENAMED.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ __all__ = [
     "document_of",
     "identifier_of",
     "is_archived",
-    "is_of_changed_file",
     "lines_of",
     "owner_of",
     "record_of",
@@ -36,12 +35,6 @@ POISON = "poison"
 """The attribute of documents that the index refuses."""
 RENAMED = ("status", "state")
 """What the changed mapping file renames."""
-
-
-def is_of_changed_file(concrete: str) -> bool:
-    """Are the documents of a concrete index made by the changed mapping file?"""
-    version = concrete.rpartition("-v")[2]
-    return version.isdecimal() and int(version) % 2 == 0
 
 
 def identifier_of(keys: Mapping[str, Any]) -> str:
@@ -90,13 +83,17 @@ def lines_of(body: bytes) -> list[Any]:
     return [json.loads(line) for line in gzip.decompress(body).splitlines()]
 
 
-def whole(source: Mapping[str, Any], concrete: str) -> dict[str, Any]:
-    """A document of a concrete index as the first mapping file makes it, with what was set aside back in its place."""
+def whole(source: Mapping[str, Any], *, changed: bool) -> dict[str, Any]:
+    """A document as the first mapping file makes it, with what was set aside back in its place.
+
+    Args:
+        changed: the changed file has made it.
+    """
     aside = source.get(ASIDE_FIELD, {})
     if list(aside) != source.get(ASIDE_NAMES_FIELD, []):
         raise AssertionError(f"the names of what is set aside are others: {source}")
     found = {**{name: value for name, value in source.items() if name not in RESERVED_FIELDS}, **aside}
     before, after = RENAMED
-    if is_of_changed_file(concrete) and after in found:
+    if changed and after in found:
         found[before] = found.pop(after)
     return found

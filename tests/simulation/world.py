@@ -73,6 +73,7 @@ class World:
         self.checker = Checker(plan, self.clock, self.table, self.server, self.s3)
         self.checker.is_load = lambda: self.errands.is_running
         self.files = MappingFiles(plan, self.server, self.chance)
+        self.checker.is_changed = self.files.is_changed
         self.settings = load_settings(
             {
                 "CDC_OPENSEARCH_ENDPOINT": "http://simulated",

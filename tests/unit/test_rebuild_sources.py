@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cdc.errors import ConfigError
+from cdc.loads.backfill import StepBegan
 from cdc.loads.deployment import ExportClients
 from cdc.loads.unit import PageDone
 from cdc.rebuilds.facts import FillSource, RebuildStep, SourceKind
@@ -331,3 +332,30 @@ def test_there_is_no_way_back_to_an_index_that_is_about_to_be_deleted(world: Loa
     with pytest.raises(ConfigError, match=r"can't be moved from orders-v2 to orders-v1"):
         replace(rebuild, client=client).rollback("orders")
     assert list(world.server.indices.get_alias(name="orders")) == ["orders-v2"]
+
+
+def test_a_rebuild_goes_on_by_the_mapping_that_it_began_with(world: LoadedTable, tmp_path: Path) -> None:
+    def dies(fact: object) -> None:
+        if isinstance(fact, RebuildStep) and fact.text.startswith("waiting"):
+            raise Dies
+
+    with pytest.raises(Dies):
+        rebuild_of(world, tmp_path, observe=dies).run("orders")
+    with pytest.raises(ConfigError, match="the mapping has changed since the rebuild of orders began") as refused:
+        rebuild_of(world, tmp_path, "documents: [{index: orders, fields: {rename: {n: count}}}]").run("orders")
+    assert "cdc rebuild abort" in str(refused.value.remedy)
+    rebuild_of(world, tmp_path).run("orders")
+    assert numbers(world, "orders", "number") == wanted(world)
+
+
+def test_a_new_index_that_is_deleted_while_it_is_filled_is_not_waited_for(world: LoadedTable, tmp_path: Path) -> None:
+    def vanishes(fact: object) -> None:
+        if isinstance(fact, StepBegan) and fact.step == "load":
+            world.server.vanish("orders-v2")
+
+    with pytest.raises(ConfigError, match="orders-v2 was deleted while it was filled") as refused:
+        rebuild_of(world, tmp_path, observe=vanishes).run("orders")
+    assert "cdc rebuild abort --index orders" in str(refused.value.remedy)
+    rebuild_of(world, tmp_path).abort("orders")
+    assert rebuild_of(world, tmp_path).run("orders").note.new == "orders-v2"
+    assert numbers(world, "orders", "number") == wanted(world)

@@ -116,7 +116,7 @@ class SettingAside:
         now = deadline.clock()
         if now - self._holding.get(index, -_HELD_SECONDS) < _HELD_SECONDS:
             return True
-        from opensearchpy.exceptions import OpenSearchException
+        from opensearchpy.exceptions import NotFoundError, OpenSearchException
 
         try:
             found = within(self.client, deadline, self.timeout_seconds).indices.get_mapping(
@@ -125,6 +125,8 @@ class SettingAside:
                     "filter_path": f"*.mappings.properties.{ASIDE_FIELD},*.mappings.properties.{ASIDE_NAMES_FIELD}"
                 },
             )
+        except NotFoundError:
+            return Deferred(Cause(f"the index {index} has vanished", CauseKind.INDEX_VANISHED))
         except OpenSearchException as error:
             text = f"the mapping of the index {index} can't be read: {type(error).__name__}"
             return Deferred(Cause(text, CauseKind.OUT_OF_REACH))
