@@ -29,7 +29,7 @@ from cdc.sinks.opensearch.documents import FoundDocument
 from cdc.verification.content import has_set_aside
 from cdc.verification.expected import Expectations
 from cdc.verification.patience import ReadUnits, patiently
-from cdc.verification.sampling import ItemSample
+from cdc.verification.sampling import ItemSample, documents_counted
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -113,7 +113,8 @@ def diff_mapping(
             units=ReadUnits(deployment, max_read_units),
             observe=observe,
         )
-        run.all(ItemSample(deployment, run.units, source, (index,)), sample, random.Random(seed), settle_seconds)  # noqa: S311  (not a secret)
+        drawn = ItemSample(deployment.pages, run.units, source, documents_counted(deployment, (index,)))
+        run.all(drawn, sample, random.Random(seed), settle_seconds)  # noqa: S311  (not a secret)
         made = LiveIndex.of(client, scratch, compiled)
     return run.report(source, made, with_ids=with_ids)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from threading import Lock
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import tenacity
 
 from cdc.causes import CauseKind
+from cdc.deadline import Clock
 from cdc.errors import SinkUnavailable
-from cdc.loads.deployment import Deployment
 from cdc.loads.pace import Pace
 from cdc.loads.table import Page
 
-__all__ = ["ReadUnits", "patiently"]
+__all__ = ["ReadUnits", "Waits", "patiently"]
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,21 @@ _LONGEST_SECONDS = 600.0
 """So long may a server be out of reach; throttled it may be for ever."""
 
 
-def patiently(deployment: Deployment, ask: Callable[[], _T], throttled: Callable[[], object] = lambda: None) -> _T:
+class Waits(Protocol):
+    """Whoever waits: a deployment, or anything that has its clock."""
+
+    @property
+    def clock(self) -> Clock:
+        """Tells seconds."""
+        ...
+
+    @property
+    def sleep(self) -> Callable[[float], None]:
+        """Waits for seconds."""
+        ...
+
+
+def patiently(deployment: Waits, ask: Callable[[], _T], throttled: Callable[[], object] = lambda: None) -> _T:
     """The answer, asked for again with growing waits.
 
     Args:
@@ -78,7 +92,7 @@ class ReadUnits:
         most_a_second: read units; None: no limit.
     """
 
-    def __init__(self, deployment: Deployment, most_a_second: float | None = None) -> None:
+    def __init__(self, deployment: Waits, most_a_second: float | None = None) -> None:
         self.spent = 0.0
         self._deployment = deployment
         self._pace = Pace(most_a_second, clock=deployment.clock, sleep=deployment.sleep)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from cdc.loads.deployment import Deployment
-from cdc.loads.table import SourceTable
+from cdc.loads.table import SourceTable, TablePages
 from cdc.records.attributes import RawItem
 from cdc.verification.patience import ReadUnits, patiently
 
-__all__ = ["ItemSample"]
+__all__ = ["ItemSample", "documents_counted"]
 
 _ITEMS_OF_A_SEGMENT = 20
 """So many items of a sample are taken from one place of the table."""
@@ -24,11 +24,11 @@ _MOST_SEGMENTS = 1_000_000
 class ItemSample:
     """Draws items of a table."""
 
-    deployment: Deployment
+    pages: TablePages
     units: ReadUnits
     source: SourceTable
-    indices: Sequence[str]
-    """Their documents are counted where the table is too young to have a count of its own."""
+    counted: Callable[[], int] = lambda: 0
+    """About so many items has a table that is too young to have a count of its own."""
 
     def items(self, size: int, chance: random.Random) -> Iterator[RawItem]:
         """At most `size` items; fewer where the table has not so many.
@@ -38,7 +38,7 @@ class ItemSample:
         """
         # of another size each time: else what lies behind the beginnings is never drawn, however often one looks
         size_of_part = chance.randint(_ITEMS_OF_A_SEGMENT // 2, _ITEMS_OF_A_SEGMENT)
-        segments = max(1, min(_MOST_SEGMENTS, self._about_so_many_items() // size_of_part))
+        segments = max(1, min(_MOST_SEGMENTS, (self.source.item_count or self.counted()) // size_of_part))
         parts = list(range(segments)) if segments <= size else chance.sample(range(segments), size)
         chance.shuffle(parts)
         most = max(_ITEMS_OF_A_SEGMENT, -(-size // segments))
@@ -48,24 +48,18 @@ class ItemSample:
                 drawn += 1
                 yield item
 
-    def _about_so_many_items(self) -> int:
-        """DynamoDB's own count; of a table that is too young to have one, its documents."""
-        counts = [
-            patiently(self.deployment, partial(self.deployment.documents.count, index))
-            for index in self.indices
-            if not self.source.item_count
-        ]
-        return max(counts, default=self.source.item_count)
-
     def _beginning(self, part: int, segments: int, size: int) -> Iterator[RawItem]:
         """The leading items of a part of the table, `size` at most."""
         after: RawItem | None = None
         while size > 0:
-            page = self.units.page(
-                partial(self.deployment.pages.page, self.source.name, part, segments, after, limit=size)
-            )
+            page = self.units.page(partial(self.pages.page, self.source.name, part, segments, after, limit=size))
             yield from page.items
             size -= len(page.items)
             if page.after is None:
                 return
             after = page.after
+
+
+def documents_counted(deployment: Deployment, indices: Sequence[str]) -> Callable[[], int]:
+    """How many documents the largest of the indices has, asked for when it is called."""
+    return lambda: max(patiently(deployment, partial(deployment.documents.count, index)) for index in indices)

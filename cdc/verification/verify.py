@@ -30,7 +30,7 @@ from cdc.verification.looks import Candidate, Looks, Seen
 from cdc.verification.patience import ReadUnits, patiently
 from cdc.verification.reading import FOREIGN_ABOVE, FOREIGN_BELOW, REJECTED, SET_ASIDE, Reading, VerificationProgress
 from cdc.verification.repair import Repaired, Repairer
-from cdc.verification.sampling import ItemSample
+from cdc.verification.sampling import ItemSample, documents_counted
 from cdc.verification.sources import KnownSources
 from cdc.verification.spool import Spool
 
@@ -240,7 +240,12 @@ class _Run:
 
     def _sampled_items(self, size: int, chance: random.Random) -> Iterator[Candidate]:
         """The documents that random items should have."""
-        sample = ItemSample(self.deployment, self.units, self.source, self.expectations.indices)
+        sample = ItemSample(
+            self.deployment.pages,
+            self.units,
+            self.source,
+            documents_counted(self.deployment, self.expectations.indices),
+        )
         for item in sample.items(size, chance):
             self.items += 1
             self.keys.learn(item)

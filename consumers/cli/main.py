@@ -18,6 +18,7 @@ from consumers.cli.aside import show_aside
 from consumers.cli.audit import audit_table
 from consumers.cli.backfill import backfill_app
 from consumers.cli.dead_letters import dead_letters_app
+from consumers.cli.inferring import infer_mapping_file
 from consumers.cli.leases import leases_app
 from consumers.cli.mapping_diff import diff_mappings
 from consumers.cli.mappings import mappings_app
@@ -36,6 +37,9 @@ __all__ = ["main"]
 app = typer.Typer(help="Keep OpenSearch and S3 equal to DynamoDB tables.", pretty_exceptions_enable=False)
 mappings_app.command("aside", epilog="Example: cdc mappings aside --index orders")(show_aside)
 mappings_app.command("diff", epilog="Example: cdc mappings diff --table shop --index orders")(diff_mappings)
+mappings_app.command("infer", epilog="Example: cdc mappings infer --table shop --out mappings/shop.yml")(
+    infer_mapping_file
+)
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(backfill_app, name="backfill")
 app.add_typer(rebuild_app, name="rebuild")
