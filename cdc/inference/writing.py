@@ -19,6 +19,7 @@ _RARE = 0.01
 _FEW = 3
 _MOST_RARE = 50
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_SECRET = re.compile(r"passw|secret|token|api_?key|ssn|iban|credit_?card|private_?key", re.IGNORECASE)
 _YAML_WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"})
 
 
@@ -79,6 +80,8 @@ def _fields(one: KindEvidence, above: Path, indent: str) -> Iterator[str]:
         evidence = one.evidence[path]
         choice = choice_of(path, evidence)
         yield f"{indent}# {_told(path, evidence, one.items)}: {choice.reason}"
+        if _SECRET.search(name):
+            yield f"{indent}# {_shown(path)} may be a secret: fields: {{exclude: [{_shown(path)}]}} leaves it out"
         if not has_home(path):
             yield f"{indent}# {_shown(path)} has a name that no field can have: it is set aside, or fields: rename it"
             continue

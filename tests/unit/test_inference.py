@@ -200,6 +200,12 @@ def test_names_that_no_field_can_have_are_told_and_left_out() -> None:
     assert "has a name that no field can have" in found.text
 
 
+def test_an_attribute_that_may_be_a_secret_is_pointed_out() -> None:
+    found = inferred([{"pk": "1", "sk": "x", "password_hash": "y", "deep": {"api_key": "z"}}])
+    assert "password_hash may be a secret: fields: {exclude: [password_hash]}" in found.text
+    assert "deep.api_key may be a secret" in found.text
+
+
 def test_many_rare_attributes_are_counted_and_not_named() -> None:
     found = inferred([{"pk": str(n), "sk": "x", f"rare{n}x": "y"} for n in range(60)])
     assert "rare7x" not in found.text
