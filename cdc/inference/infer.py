@@ -28,7 +28,7 @@ class InferredKind(msgspec.Struct, frozen=True):
     index: str
     described: str
     items: int
-    """Of the sample."""
+    """Items of the sample."""
     paths: int
 
 

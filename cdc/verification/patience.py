@@ -26,7 +26,7 @@ _LONGEST_SECONDS = 600.0
 
 
 class Waits(Protocol):
-    """Whoever waits: a deployment, or anything that has its clock."""
+    """A clock to wait by: a deployment, or anything that has its clock."""
 
     @property
     def clock(self) -> Clock:

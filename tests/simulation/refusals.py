@@ -28,7 +28,7 @@ _REFUSALS = (
     "stands still",
     "there is no index",
 )
-"""Whoever meets another person's work, or an index that somebody has blocked or deleted, is told so."""
+"""Told to people who meet the work of others, or an index that somebody has blocked or deleted."""
 
 
 def is_told(error: ConfigError) -> bool:

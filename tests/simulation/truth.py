@@ -34,7 +34,7 @@ INDICES = ("orders", "drafts")
 POISON = "poison"
 """The attribute of documents that the index refuses."""
 RENAMED = ("status", "state")
-"""What the changed mapping file renames."""
+"""The attribute that the changed mapping file renames, and its new name."""
 
 
 def identifier_of(keys: Mapping[str, Any]) -> str:
