@@ -18,6 +18,7 @@ from consumers.cli.aside import show_aside
 from consumers.cli.audit import audit_table
 from consumers.cli.backfill import backfill_app
 from consumers.cli.dead_letters import dead_letters_app
+from consumers.cli.handover import hand_over
 from consumers.cli.inferring import infer_mapping_file
 from consumers.cli.leases import leases_app
 from consumers.cli.mapping_diff import diff_mappings
@@ -41,6 +42,7 @@ mappings_app.command("infer", epilog="Example: cdc mappings infer --table shop -
     infer_mapping_file
 )
 app.add_typer(mappings_app, name="mappings")
+app.command("handover", epilog="Example: cdc handover --table shop --to lambda")(hand_over)
 app.add_typer(backfill_app, name="backfill")
 app.add_typer(rebuild_app, name="rebuild")
 app.add_typer(archive_app, name="archive")
