@@ -33,6 +33,7 @@ _HANDLERS = (
     "consumers.aws_lambda.entry_changes",
     "consumers.aws_lambda.entry_redrive",
     "consumers.aws_lambda.entry_audit",
+    "consumers.aws_lambda.entry_load",
     "consumers.aws_lambda.changes",
     "cdc",
 )

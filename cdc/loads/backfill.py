@@ -23,7 +23,6 @@ from cdc.loads.planning import LoadOptions, Planner, digest_of, exports_of
 from cdc.loads.table import SourceTable
 from cdc.loads.unit import LoadStopped, PageDone, PageReader, ScanPages, UnitLoader
 from cdc.mappings.compiled import CompiledMapping
-from cdc.records.stream import Stream
 from cdc.verification.findings import DifferenceClass, Findings
 from cdc.verification.patience import patiently
 
@@ -98,28 +97,59 @@ class Backfill:
                 what is written.
             SinkUnavailable: the table or OpenSearch has been out of reach for ten minutes; it can be taken up again.
         """
-        plan, units = self.jobs.plan(table, job)
-        steps = self.jobs.steps(table, job)
-        if "aborted" in steps:
-            raise ConfigError(f"the load {job} of {table} was aborted", remedy="Begin a new one.")
-        source = self._same(plan)
-        stream = plan.stream_of_table()
-        # a server that is just starting is waited for: nobody may be there to take the load up once more
-        compiled = patiently(self.deployment, lambda: self.planner.compiled(source, stream, plan.indices))
-        if digest_of(compiled) != plan.mapping:
-            raise ConfigError(
-                f"{compiled.mapping.source}: the mapping has changed since the load {job} began",
-                remedy=f"Take the change back, or: cdc backfill abort --table {table}, and begin anew.",
-            )
+        plan, units, steps, source, compiled = self._taken_up(table, job)
         if "loaded" not in steps:
             self.observe(StepBegan("load", plan))
-            self._load(plan, units, source, stream, compiled)
+            self._load(plan, units, source, compiled)
             self._same(plan)  # what happened since the last look
             self.jobs.did(plan, "loaded")
         ghosts = self._without_ghosts(plan, source, compiled)
         findings = self._verified(plan) if verify else None
         self.jobs.did(plan, "finished")
         return BackfillResult(plan, self.loaded(plan), ghosts, findings)
+
+    def run_unit(self, table: str, job: str, unit: Unit) -> Cursor:
+        """Load one unit of the job, as far as `stop` lets it, beside others who load other units; its cursor then.
+
+        Raises:
+            ConfigError: as `run`.
+            SinkUnavailable: as `run`.
+        """
+        plan, _, _, source, compiled = self._taken_up(table, job)
+        cursor = self.jobs.cursor(plan, unit)
+        pace = Pace(self.options.max_read_units, clock=self.deployment.clock, sleep=self.deployment.sleep)
+        loader = self._loader(plan, source, compiled, pace, self._wanted)
+        guard = _Guard(lambda: self._same(plan), self.deployment.clock)
+        try:
+            if not cursor.done:
+                for done in loader.load(unit, cursor):
+                    guard.look()
+                    self.observe(done)
+        except LoadStopped:
+            pass  # its cursor says how far it came
+        finally:
+            loader.sink.close()
+        return self.jobs.cursor(plan, unit)
+
+    def _taken_up(
+        self, table: str, job: str
+    ) -> tuple[Plan, Sequence[Unit], frozenset[str], SourceTable, CompiledMapping]:
+        """The job, if it may go on: its plan, units and steps, its table and its mapping."""
+        plan, units = self.jobs.plan(table, job)
+        steps = self.jobs.steps(table, job)
+        if "aborted" in steps:
+            raise ConfigError(f"the load {job} of {table} was aborted", remedy="Begin a new one.")
+        source = self._same(plan)
+        # a server that is just starting is waited for: nobody may be there to take the load up once more
+        compiled = patiently(
+            self.deployment, lambda: self.planner.compiled(source, plan.stream_of_table(), plan.indices)
+        )
+        if digest_of(compiled) != plan.mapping:
+            raise ConfigError(
+                f"{compiled.mapping.source}: the mapping has changed since the load {job} began",
+                remedy=f"Take the change back, or: cdc backfill abort --table {table}, and begin anew.",
+            )
+        return plan, units, steps, source, compiled
 
     def loaded(self, plan: Plan) -> Loaded:
         """How far the load is, by its cursors."""
@@ -154,9 +184,7 @@ class Backfill:
 
     # --- the load
 
-    def _load(
-        self, plan: Plan, units: Sequence[Unit], source: SourceTable, stream: Stream, compiled: CompiledMapping
-    ) -> None:
+    def _load(self, plan: Plan, units: Sequence[Unit], source: SourceTable, compiled: CompiledMapping) -> None:
         """All units, in random order, some at once: no partition of the table is read hot."""
         pace = Pace(self.options.max_read_units, clock=self.deployment.clock, sleep=self.deployment.sleep)
         cursors = self.jobs.cursors(plan.table, plan.job)
@@ -181,11 +209,7 @@ class Backfill:
                 yield unit
 
         def work() -> None:
-            reader = self._pages(plan, pace, wanted)
-            sink = self.deployment.load_sink(self.deployment.index(lambda _table: compiled))
-            loader = UnitLoader(
-                self.deployment, reader, sink, stream, source.keys, lambda cursor: self.jobs.save(plan, cursor), wanted
-            )
+            loader = self._loader(plan, source, compiled, pace, wanted)
             try:
                 for unit, cursor in following():
                     for done in loader.load(unit, cursor):
@@ -196,11 +220,24 @@ class Backfill:
                 failed.set()
                 raise
             finally:
-                sink.close()
+                loader.sink.close()
 
         self._in_threads(work, min(self.options.workers, max(1, len(left))))
         if self.stop.is_set():
             raise LoadStopped
+
+    def _loader(
+        self, plan: Plan, source: SourceTable, compiled: CompiledMapping, pace: Pace, wanted: Callable[[], bool]
+    ) -> UnitLoader:
+        return UnitLoader(
+            self.deployment,
+            self._pages(plan, pace, wanted),
+            self.deployment.load_sink(self.deployment.index(lambda _table: compiled)),
+            plan.stream_of_table(),
+            source.keys,
+            lambda cursor: self.jobs.save(plan, cursor),
+            wanted,
+        )
 
     def _tell(self, done: PageDone) -> None:
         self.observe(done)

@@ -202,6 +202,11 @@ class Jobs:
         """Record how far a unit is."""
         self.objects.write(f"{_at(plan)}/cursors/{cursor.unit}.json", msgspec.json.encode(cursor))
 
+    def cursor(self, plan: Plan, unit: Unit) -> Cursor:
+        """How far a unit is."""
+        body = self.objects.read(f"{_at(plan)}/cursors/{unit.name}.json")
+        return Cursor(unit.name) if body is None else msgspec.json.decode(body, type=Cursor)
+
     def cursors(self, table: str, job: str) -> dict[str, Cursor]:
         """How far the units are that were begun, by their names."""
         found: dict[str, Cursor] = {}

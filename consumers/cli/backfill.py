@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,6 +48,10 @@ def begin_backfill(
         str | None, typer.Option(help="Ask for an export to this place (s3://bucket/prefix), and load from it.")
     ] = None,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="Print the plan and its price, and end.")] = False,
+    runner: Annotated[
+        Literal["threads", "step-functions"],
+        typer.Option(help="Who does the units; step-functions: with --plan-only, its price."),
+    ] = "threads",
     max_read_units: Units = None,
     workers: Workers = 4,
     no_verify: NoVerify = False,
@@ -63,9 +67,17 @@ def begin_backfill(
     if table is None:
         typer.echo(context.get_help())
         return
+    if runner == "step-functions" and not plan_only:
+        raise ConfigError(
+            "a load on Step Functions is started there",
+            remedy="Deploy deploy/backfill/template.yaml, then: aws stepfunctions start-execution --input "
+            f'\'{{"table": "{table}"}}\'; --plan-only prints its price.',
+        )
     with _opened(index, max_read_units, workers, as_json) as (backfill, screen):
         plan, units = _planned(backfill, table, export, export_now)
         screen.plan(plan)
+        if runner == "step-functions":
+            screen.runner(plan)
         if plan_only:
             return
         backfill.begin(plan, units)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from cdc.loads.price import dollars_of_read_units
+from cdc.loads.price import RunnerPrice, dollars_of_read_units, price_of_step_functions
 
 if TYPE_CHECKING:
     from cdc.loads.backfill import Backfill, BackfillResult
@@ -69,6 +69,18 @@ class Screen:
             f"load {plan.job}: {source} → {', '.join(plan.indices)}\n"
             f"  about {plan.items:,} items, {megabytes:,.1f} MB, {plan.read_units:,.0f} read units "
             f"(${plan.dollars:,.2f} on demand), in {plan.units:,} units; DynamoDB's figures are up to 6 hours old",
+            highlight=False,
+        )
+
+    def runner(self, plan: Plan) -> None:
+        """Show the price of doing the plan's units on Step Functions."""
+        price = price_of_step_functions(plan.units, plan.items)
+        if self._as_json:
+            self._line({"runner": {"name": "step-functions", **json.loads(_encoded(price))}})
+            return
+        self._console.print(
+            f"  on Step Functions: {price.transitions:,} state transitions, about {price.gigabyte_seconds:,.0f} GB "
+            f"seconds of Lambda: ${price.dollars:,.2f}, beside the reading",
             highlight=False,
         )
 
@@ -186,7 +198,7 @@ def _status(backfill: Backfill, table: str, job: str) -> dict[str, Any]:
     }
 
 
-def _encoded(plan: Plan) -> bytes:
+def _encoded(plan: Plan | RunnerPrice) -> bytes:
     import msgspec
 
     return msgspec.json.encode(plan)

@@ -46,6 +46,9 @@ def test_a_plan_is_printed_and_nothing_is_loaded(full: Shop, cdc: Callable[..., 
     assert not documents(full)
     assert "units" in cdc("backfill", "--table", full.table, "--plan-only").err
     assert cdc("backfill", "status", "--table", full.table).out == f"no load of {full.table}\n"
+    runner = cdc("backfill", "--table", full.table, "--plan-only", "--runner", "step-functions", "--json").lines[-1]
+    assert runner["runner"]["transitions"] > 3 * line["plan"]["units"]
+    assert "start-execution" in cdc("backfill", "--table", full.table, "--runner", "step-functions").error
 
 
 def test_every_line_of_a_load_is_json_and_its_state_is_listed(full: Shop, cdc: Callable[..., Done]) -> None:

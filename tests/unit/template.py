@@ -16,6 +16,7 @@ import yaml
 __all__ = [
     "PATH",
     "ROOT",
+    "Loader",
     "conditions_of",
     "default",
     "functions",
@@ -32,11 +33,11 @@ ROOT = Path(__file__).parents[2]
 PATH = ROOT / "deploy" / "lambda" / "template.yaml"
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """Takes CloudFormation's short forms as its long ones."""
 
 
-def _long_form(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+def _long_form(loader: Loader, suffix: str, node: yaml.Node) -> Any:
     name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
     value: Any
     if isinstance(node, yaml.ScalarNode):
@@ -48,12 +49,12 @@ def _long_form(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
     return {name: loader.construct_mapping(node, deep=True)}
 
 
-_Loader.add_multi_constructor("!", _long_form)
+Loader.add_multi_constructor("!", _long_form)
 
 
 @cache
 def template() -> dict[str, Any]:
-    return dict(yaml.load(PATH.read_text(encoding="utf-8"), Loader=_Loader))  # noqa: S506  (a SafeLoader)
+    return dict(yaml.load(PATH.read_text(encoding="utf-8"), Loader=Loader))  # noqa: S506  (a SafeLoader)
 
 
 def default(parameter: str) -> Any:
