@@ -1,7 +1,8 @@
 """AWS on this machine, in one of three forms: the engine alone, LocalStack beside the engine, or what runs already.
 
 LocalStack's own DynamoDB is a product under its vendor's licence, which this project neither fetches nor uses: in its
-form LocalStack serves all but DynamoDB and DynamoDB Streams, which the engine serves (docs/decisions/0027).
+form LocalStack serves all but DynamoDB and DynamoDB Streams, which the engine serves (docs/decisions/0027), as it does
+Lambda and Step Functions.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ REGION = "us-east-1"
 FORMS = ("localstack", "engine")
 
 _HERE = Path(__file__).parent
-_TABLES = ("DYNAMODB", "DYNAMODB_STREAMS")
+_OF_THE_ENGINE = ("DYNAMODB", "DYNAMODB_STREAMS", "LAMBDA", "SFN")
+"""What the engine serves beside LocalStack: its tables, and the functions that LocalStack runs in Docker alone."""
 _SERVICES = "s3,sqs,sns,kinesis,sts,kms,events,cloudwatch"
 """The services that LocalStack may load; it refuses what is not named."""
 _CREDENTIALS = {
@@ -141,7 +143,7 @@ def launch_aws(run: Path, installed: Installed, **engine: str) -> Aws:
         )
     rest = f"http://127.0.0.1:{free_port()}"
     elsewhere = {"ENGINE_S3_URL": rest}
-    variables = {"AWS_ENDPOINT_URL": rest, **{f"AWS_ENDPOINT_URL_{name}": tables for name in _TABLES}}
+    variables = {"AWS_ENDPOINT_URL": rest, **{f"AWS_ENDPOINT_URL_{name}": tables for name in _OF_THE_ENGINE}}
     if which("npm"):
         elsewhere["ENGINE_KINESIS_URL"] = rest
     else:  # LocalStack installs its Kinesis by npm
@@ -162,7 +164,7 @@ def running_aws(environment: Mapping[str, str]) -> Aws:
 
 def endpoint_of(variables: Mapping[str, str], service: str) -> str | None:
     """The URL that the SDK's variables give for a service, named as boto3 names it; None is AWS itself."""
-    name = {"dynamodbstreams": "DYNAMODB_STREAMS"}.get(service, service.upper())
+    name = {"dynamodbstreams": "DYNAMODB_STREAMS", "stepfunctions": "SFN"}.get(service, service.upper())
     return variables.get(f"AWS_ENDPOINT_URL_{name}") or variables.get("AWS_ENDPOINT_URL")
 
 

@@ -16,7 +16,9 @@ import pytest
 
 from consumers.aws_lambda.load import LoadFunction
 from consumers.loading import open_deployment
+from local.aws import Aws, install_aws, launch_aws
 from local.emulator import LambdaFunction
+from local.servers import Servers
 from tests.integration.test_whole_way import await_equal, deployment
 from tests.states import definition
 
@@ -89,6 +91,28 @@ def served(steps: Steps) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """An engine alone, in every form: its state machines read the lines of a plan from its own S3."""
+    started = launch_aws(tmp_path_factory.mktemp("engine"), install_aws(lambda _text, _done, _total: None))
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def environment(engine: Aws, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment that points at that engine for every service, and at OpenSearch."""
+    url = engine.environment()["AWS_ENDPOINT_URL"]
+    found = {**servers.environment(), **engine.environment()}
+    found = {name: url if name.startswith("AWS_ENDPOINT_URL") else value for name, value in found.items()}
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    return found
 
 
 @pytest.fixture
