@@ -43,7 +43,7 @@ Launch = Callable[[Path, dict[str, str]], LambdaFunction]
 
 _RENAMED = ("about", "details")
 _DRAIN_SECONDS = 150.0
-_READ_UNITS = "8"
+_READ_UNITS = "30"
 _RUNS = 20
 """So often the command is started again where a server was out of reach."""
 
