@@ -9,8 +9,8 @@ COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:.
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(STAMP) ## a table's changes reach OpenSearch and S3 on this machine, judged (CONSUMER=lambda KEEP=1 leaves it running)
-	@trap : INT; $(BIN)/python -m local.demo $(if $(CONSUMER),--consumer $(CONSUMER)) $(if $(KEEP),--keep) || [ $$? = 130 ]
+demo: $(STAMP) ## a table's changes reach OpenSearch and S3 on this machine, judged (ACT=rebuild CONSUMER=lambda KEEP=1 leaves it running)
+	@trap : INT; $(BIN)/python -m local.demo $(if $(ACT),--act $(ACT)) $(if $(CONSUMER),--consumer $(CONSUMER)) $(if $(KEEP),--keep) || [ $$? = 130 ]
 
 test: $(STAMP) $(if $(TESTS),,lint) ## all checks and tests, on real servers (AWS=engine: without LocalStack; JOBS=4 at once; TESTS=path; PLAYS=all: long ones too that take turns)
 	AWS=$(AWS) $(BIN)/python -m pytest --numprocesses $(or $(JOBS),4) --dist worksteal $(TESTS)

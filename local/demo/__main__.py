@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from shutil import which
 from typing import Any
 from urllib.request import urlopen
@@ -26,9 +26,10 @@ from rich.text import Text
 
 from cdc.errors import CdcError
 from consumers.kcl.java.artifacts import kcl_jars
-from local.demo.backfill import BackfillRun, verified
+from local.demo.commands import Command, verified
 from local.demo.consumer import MAPPING, Consumer, KclConsumer, LambdaConsumer
-from local.demo.judge import Verdict, judge, read_stream
+from local.demo.judge import Verdict, judge, judge_rebuilt, read_stream
+from local.demo.rebuild import Rebuilt, rebuild_and_go_back
 from local.demo.screen import WIDTH, Differences, Look, console, counts, line, picture, verdict_panel
 from local.demo.traffic import TABLE, Traffic, enable_stream, fill, make_table
 from local.emulator import install_emulator
@@ -38,6 +39,9 @@ LAKE, LETTERS = "lake", "dead-letters"
 _DRAIN_SECONDS = 90.0
 _CUSTOMERS = 300
 """Customers, each with some orders, that are in the table before it has a stream."""
+_WHOLE_ACT_SECONDS = 600.0
+"""The second act is over long before."""
+_SECOND_ACT_RATE = 300.0
 
 
 def main() -> int:
@@ -45,6 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0, help="how long changes are written")
     parser.add_argument("--consumer", choices=("kcl", "lambda"), default="kcl", help="who follows the table")
+    parser.add_argument("--act", choices=("load", "rebuild"), default="load", help="rebuild: a mapping changes")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the shell has it ignored
@@ -54,7 +59,7 @@ def main() -> int:
         also = install_emulator if options.consumer == "lambda" else kcl_jars
         with _downloads(out, options.consumer) as downloads, running(downloads.report, also) as servers:
             downloads.stop()  # all of them are there
-            return _demo(out, servers, options.seconds, options.consumer, keep=options.keep)
+            return _demo(out, servers, options)
     except KeyboardInterrupt:
         out.print("stopped")
         sys.stdout.flush()
@@ -104,7 +109,31 @@ def _downloads(out: Console, consumer: str) -> Iterator[_Downloads]:
         downloads.stop()
 
 
-def _demo(out: Console, servers: Servers, seconds: float, kind: str, *, keep: bool) -> int:
+@dataclass(frozen=True)
+class _Stage:
+    """Where an act plays: servers, clients of them, who follows the table, and its orders of before."""
+
+    out: Console
+    servers: Servers
+    clients: dict[str, Any]
+    consumer: Consumer
+    stream_arn: str
+    existing: list[tuple[str, str]]
+    environment: dict[str, str]
+    """For commands."""
+
+
+@dataclass(frozen=True)
+class _Played:
+    """How an act went: the last look at it, the stream's records, and what differs by the product's own word."""
+
+    look: Look
+    records: dict[str, Any]
+    differing: int
+    rebuilt: Rebuilt | None = None
+
+
+def _demo(out: Console, servers: Servers, options: argparse.Namespace) -> int:
     environment = {
         **servers.environment(),
         "CDC_ARCHIVE_BUCKET": LAKE,
@@ -121,38 +150,83 @@ def _demo(out: Console, servers: Servers, seconds: float, kind: str, *, keep: bo
     for bucket in (LAKE, LETTERS):
         clients["s3"].create_bucket(Bucket=bucket)
     consumer: Consumer
-    if kind == "lambda":
+    if options.consumer == "lambda":
         consumer = LambdaConsumer(environment, servers, clients["dynamodbstreams"], stream_arn)
     else:
         consumer = KclConsumer(environment, servers)
+    commands_environment = {**environment, "CDC_MAPPINGS": str(MAPPING)}
+    stage = _Stage(out, servers, clients, consumer, stream_arn, existing, commands_environment)
     try:
-        commands_environment = {**environment, "CDC_MAPPINGS": str(MAPPING)}
-        traffic = Traffic(clients["dynamodb"], seconds, existing=existing)
         consumer.await_ready()
-        backfill = BackfillRun.start(commands_environment, servers.run)
-        try:
-            look, records = _watch(out, clients, consumer, stream_arn, traffic)
-            loaded = backfill.result()
-        finally:
-            backfill.stop()
-        out.print(f"cdc backfill: {loaded['items']:,} items loaded meanwhile; {loaded['findings']['verdict']}")
-        findings = verified(commands_environment)
-        out.print(f"cdc verify: {findings['verdict']}")
-        verdict = _verdict(clients, servers, records)
-        _show_examples(out, clients, servers)
-        if keep:
-            _show_commands(out, commands_environment, servers)
-        letters = clients["s3"].list_objects_v2(Bucket=LETTERS).get("KeyCount", 0)
-        out.print()
-        out.print(counts(replace(look, status=consumer.status())))
-        out.print()
-        differing = loaded["findings"]["differences"] + findings["differences"]
-        out.print(verdict_panel(verdict, letters, look, differing))
-        if keep:
-            _wait_for_ctrl_c(out)
-        return 0 if verdict.is_good and not letters and not differing else 1
+        played = _second_act(stage) if options.act == "rebuild" else _first_act(stage, options.seconds)
+        return _end(stage, played, keep=options.keep)
     finally:
         consumer.stop()
+
+
+def _first_act(stage: _Stage, seconds: float) -> _Played:
+    """The table is written to and followed, while a backfill loads what is older."""
+    traffic = Traffic(stage.clients["dynamodb"], seconds, existing=stage.existing)
+    backfill = Command.start(stage.environment, stage.servers.run, "backfill", "--table", TABLE)
+    try:
+        look, records = _watch(stage.out, stage.clients, stage.consumer, stage.stream_arn, traffic)
+        loaded = backfill.result()
+    finally:
+        backfill.stop()
+    stage.out.print(f"cdc backfill: {loaded['items']:,} items loaded meanwhile; {loaded['findings']['verdict']}")
+    return _Played(look, records, int(loaded["findings"]["differences"]))
+
+
+def _second_act(stage: _Stage) -> _Played:
+    """The mapping of the orders changes, under load."""
+    out, clients, consumer = stage.out, stage.clients, stage.consumer
+    backfill = Command.start(stage.environment, stage.servers.run, "backfill", "--table", TABLE)
+    try:
+        loaded = backfill.result()
+    finally:
+        backfill.stop()
+    out.print(f"the table [bold]{TABLE}[/bold] is loaded: {loaded['findings']['verdict']}; {consumer.path}")
+    traffic = Traffic(clients["dynamodb"], _WHOLE_ACT_SECONDS, per_second=_SECOND_ACT_RATE, existing=stage.existing)
+    began, writers = time.monotonic(), traffic.start()
+    try:
+        rebuilt = rebuild_and_go_back(
+            out, stage.environment, stage.servers.run, stage.servers.opensearch.url, consumer.check
+        )
+    finally:
+        traffic.stop.set()
+    for writer in writers:
+        writer.result()
+    look = Look(time.monotonic() - began, traffic.written, consumer.status())
+    records = read_stream(clients["dynamodbstreams"], stage.stream_arn)
+    consumer.await_settled(len(records), _DRAIN_SECONDS, lambda _status: None)
+    return _Played(look, records, int(loaded["findings"]["differences"]) + len(rebuilt.searches.failures), rebuilt)
+
+
+def _end(stage: _Stage, played: _Played, *, keep: bool) -> int:
+    """Verify, judge, and say how it was; the exit code."""
+    out, clients = stage.out, stage.clients
+    findings = verified(stage.environment)
+    out.print(f"cdc verify: {findings['verdict']}")
+    verdict = _verdict(clients, stage.servers, played.records)
+    differing, also = played.differing + findings["differences"], ""
+    if played.rebuilt is not None:
+        beside = judge_rebuilt(
+            clients["dynamodb"], TABLE, stage.servers.opensearch.url, played.rebuilt.old, played.rebuilt.new
+        )
+        differing += sum(not one.is_good for one in beside.values())
+        also = "".join(f"\n{index}: {one.index}" for index, one in beside.items())
+        also += f"\n{played.rebuilt.searches}"
+    _show_examples(out, clients, stage.servers)
+    if keep:
+        _show_commands(out, stage.environment, stage.servers)
+    letters = clients["s3"].list_objects_v2(Bucket=LETTERS).get("KeyCount", 0)
+    out.print()
+    out.print(counts(replace(played.look, status=stage.consumer.status())))
+    out.print()
+    out.print(verdict_panel(verdict, letters, played.look, differing, also))
+    if keep:
+        _wait_for_ctrl_c(out)
+    return 0 if verdict.is_good and not letters and not differing else 1
 
 
 def _watch(

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams.client import DynamoDBStreamsClient
     from mypy_boto3_s3.client import S3Client
 
-__all__ = ["INDICES", "Verdict", "judge", "plain", "quoted", "read_index", "read_objects", "read_stream"]
+__all__ = [
+    "INDICES",
+    "Verdict",
+    "judge",
+    "judge_rebuilt",
+    "plain",
+    "quoted",
+    "read_index",
+    "read_objects",
+    "read_stream",
+]
 
 INDICES = ("customers", "orders", "order-lines")
 
@@ -74,6 +84,27 @@ def judge(
     _judge_index(verdict, _table(dynamodb, table), _indexed(opensearch_url))
     _judge_archive(verdict, records, read_objects(s3, bucket, table))
     return verdict
+
+
+def judge_rebuilt(dynamodb: DynamoDBClient, table: str, url: str, old: str, new: str) -> dict[str, Verdict]:
+    """Compare the table's orders with both indices of them: the old one, and the new one by the changed mapping."""
+    orders = {
+        name.removeprefix("orders/"): document
+        for name, document in _table(dynamodb, table).items()
+        if name.startswith("orders/")
+    }
+    changed = {
+        name: {("amount" if field == "total_amount" else field): value for field, value in document.items()}
+        for name, document in orders.items()
+        if document["status"] != "returned"
+    }
+    verdicts = {old: Verdict(), new: Verdict()}
+    for (index, verdict), expected in zip(verdicts.items(), (orders, changed), strict=True):
+        found = read_index(url, index)
+        for source in found.values():
+            source.pop("viewed_at", None)
+        _judge_index(verdict, expected, found)
+    return verdicts
 
 
 def _judge_index(verdict: Verdict, expected: dict[str, Any], found: dict[str, Any]) -> None:

@@ -149,12 +149,17 @@ def line(look: Look) -> str:
     )
 
 
-def verdict_panel(verdict: Verdict, letters: int, look: Look, differing: int = 0) -> Panel:
-    """The last thing that is shown, and the most visible. `differing`: what our own verification calls different."""
+def verdict_panel(verdict: Verdict, letters: int, look: Look, differing: int = 0, also: str = "") -> Panel:
+    """The last thing that is shown, and the most visible.
+
+    Args:
+        differing: what our own verification calls different.
+        also: more lines.
+    """
     good = verdict.is_good and not letters and not differing
     text = Text(
         f"{look.written} changes written in {look.seconds:.0f} s: {look.rate:.0f} changes/s\n"
-        f"{verdict.index}\n{verdict.archive}; {letters} dead letters"
+        f"{verdict.index}\n{verdict.archive}; {letters} dead letters{also}"
     )
     for name in ("missing", "stale", "extra", "not_archived", "archived_otherwise"):
         for entry in getattr(verdict, name)[:5]:
