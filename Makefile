@@ -21,8 +21,8 @@ unit: $(STAMP) ## the tests that need no server
 simulate: $(STAMP) ## the whole product on simulated servers, with faults drawn from seeds (SEEDS=200 FIRST=today's SEED= EVENTS=)
 	@$(BIN)/python -m tests.simulation.runner $(if $(SEED),--seed $(SEED) $(if $(EVENTS),--events $(EVENTS)),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)))
 
-chaos: $(STAMP) ## kill, freeze and cut off consumers and servers under load, and judge (ROUNDS=20 SEED=the date)
-	@$(BIN)/python -m tests.chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+chaos: $(STAMP) ## kill, freeze and cut off consumers and servers under load, and judge (ROUNDS=20 SEED=the date PLAY=backfills, PLAY=rebuilds)
+	@$(BIN)/python -m tests.chaos$(if $(PLAY),.$(PLAY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
 any-item: $(STAMP) ## any item gets its document on the real OpenSearch: many more examples than in a test run (ITEMS=10000)
 	@ITEMS=$(or $(ITEMS),10000) AWS=engine $(BIN)/python -m pytest -q -o timeout=7200 tests/integration/test_any_item.py

@@ -1,15 +1,19 @@
-"""Rounds of chaos that are part of the tests: a fault drawn by the day, one item 100 times, a backfill under fire."""
+"""Rounds of chaos that are part of the tests: a fault drawn by the day, one item 100 times, a load, a rebuild."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from local.emulator import LambdaFunction
+from local.lambda_here import CHANGES
 from local.servers import Servers
+from tests.chaos import rebuilds
 from tests.chaos.backfills import WAYS, play_backfill
 from tests.chaos.consumer import Deployment
 from tests.chaos.faults import FAULTS, HUNDRED_WRITES, Fault, ask
@@ -52,6 +56,23 @@ def test_a_full_table_is_loaded_whole_while_everything_goes_wrong(chaos: World) 
     played = play_backfill(chaos, 1500, way, SEED, batches_per_second=5)
     assert played.documents > 300
     assert played.loaded > 300
+
+
+@pytest.mark.turn("chaos")
+@pytest.mark.timeout(900)
+def test_a_rebuild_is_whole_and_searched_while_everything_goes_wrong(
+    chaos: World, in_lambda: Callable[..., LambdaFunction]
+) -> None:
+    way = rebuilds.WAYS[SEED % len(rebuilds.WAYS)]
+    print(f"seed {SEED}: {way}")
+    launch = partial(_launched, in_lambda)
+    played = rebuilds.play_rebuild(chaos, way, SEED, launch, batches_per_second=5)
+    assert played.documents > 300
+    assert played.kills >= 3
+
+
+def _launched(in_lambda: Callable[..., LambdaFunction], _folder: Path, environment: dict[str, str]) -> LambdaFunction:
+    return in_lambda(CHANGES, environment)
 
 
 def test_the_verdict_names_what_is_missing_stale_extra_lost_and_dead(chaos: World) -> None:

@@ -40,6 +40,25 @@ def test_the_demo_of_the_lambda_ends_with_a_good_verdict(tmp_path: Path) -> None
     assert_good(log.read_text())
 
 
+@pytest.mark.turn("demo")
+@pytest.mark.parametrize("consumer", ["kcl", "lambda"])
+def test_the_second_act_rebuilds_an_index_that_is_searched_all_the_while_and_goes_back(
+    tmp_path: Path, consumer: str
+) -> None:
+    log = tmp_path / "demo.log"
+    with demo(log, "--act", "rebuild", "--consumer", consumer) as process:
+        assert process.wait(300) == 0, log.read_text()
+    text = log.read_text()
+    assert "PASSED" in text
+    assert re.search(r"total_amount +removed +\d+", text)  # by cdc mappings diff
+    assert re.search("before: .* paid orders, each with total_amount", text)
+    assert re.search("after it: .* paid orders, each with amount", text)
+    assert re.search("rollback: .* paid orders, each with total_amount", text)
+    for index in ("orders-v1", "orders-v2"):
+        assert re.search(rf"{index}: [1-9]\d* items equal, 0 missing, 0 stale, 0 extra", text)
+    assert re.search(r"[\d,]{3,} searches meanwhile, 0 failed, none found fewer than [1-9]", text)
+
+
 def assert_good(text: str) -> None:
     assert "PASSED" in text
     assert " items equal, 0 missing, 0 stale, 0 extra" in text
