@@ -28,7 +28,7 @@ FORMS = ("localstack", "engine")
 
 _HERE = Path(__file__).parent
 _OF_THE_ENGINE = ("DYNAMODB", "DYNAMODB_STREAMS", "LAMBDA", "SFN")
-"""What the engine serves beside LocalStack: its tables, and the functions that LocalStack runs in Docker alone."""
+"""Served by the engine beside LocalStack: its tables, and the functions that LocalStack runs in Docker alone."""
 _SERVICES = "s3,sqs,sns,kinesis,sts,kms,events,cloudwatch"
 """The services that LocalStack may load; it refuses what is not named."""
 _CREDENTIALS = {

@@ -104,7 +104,7 @@ def read_only(shop: Shop) -> None:
 def mended(shop: Shop) -> None:
     shop.opensearch.indices.open(index=f"{shop.index}-v1")
     shop.opensearch.indices.put_settings(index=f"{shop.index}-v1", body={"index.blocks.write": False})
-    shop.opensearch.cluster.health(index=shop.index, params={"wait_for_status": "yellow"})
+    shop.opensearch.cluster.health(index=shop.index, params={"wait_for_active_shards": "1"})
 
 
 @pytest.mark.parametrize("breaks", [closed, read_only])

@@ -102,7 +102,7 @@ def test_an_index_is_rebuilt_under_load_killed_rolled_back_and_given_up(
         put(dynamodb, name, number)
     process = consumer()
     await_equal(lambda: opensearch.indices.exists(index=index))
-    opensearch.cluster.health(index=index, params={"wait_for_status": "yellow"})
+    opensearch.cluster.health(index=index, params={"wait_for_active_shards": "1"})
     await_equal(lambda: searched(opensearch, index) == FULL)
 
     def write(turn: int) -> None:

@@ -45,7 +45,7 @@ def deliver(
 def forget_deletes(opensearch: Any, index: str) -> None:
     opensearch.indices.close(index=index)
     opensearch.indices.open(index=index)
-    opensearch.cluster.health(index=index, params={"wait_for_status": "yellow"})
+    opensearch.cluster.health(index=index, params={"wait_for_active_shards": "1"})
 
 
 def replayed(deployment: dict[str, str], table: str, *options: str) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def count(client: OpenSearch, index: str) -> int:
 def forget_deletes(client: OpenSearch, index: str) -> None:
     client.indices.close(index=index)
     client.indices.open(index=index)
-    client.cluster.health(index=index, params={"wait_for_status": "yellow"})
+    client.cluster.health(index=index, params={"wait_for_active_shards": "1"})
 
 
 @pytest.mark.parametrize(("policy", "outcome"), [("tombstone", Superseded()), ("delete", Applied())])

@@ -134,7 +134,7 @@ def test_what_was_planted_is_found_and_mended_at_versions_that_are_there(filled:
     )
     filled.opensearch.indices.close(index=f"{filled.index}-v1")  # it forgets the delete
     filled.opensearch.indices.open(index=f"{filled.index}-v1")
-    filled.opensearch.cluster.health(index=filled.index, params={"wait_for_status": "yellow"})
+    filled.opensearch.cluster.health(index=filled.index, params={"wait_for_active_shards": "1"})
     filled.delete(1)
     filled.put(2, total={"N": "200"})
     filled.skip()

@@ -78,7 +78,7 @@ def await_equal(check: Callable[[], bool], seconds: float = 90) -> None:
 def in_index(opensearch: Any, index: str) -> dict[str, str]:
     if not opensearch.indices.exists(index=index):
         return {}
-    opensearch.cluster.health(index=index, params={"wait_for_status": "yellow"})
+    opensearch.cluster.health(index=index, params={"wait_for_active_shards": "1"})
     opensearch.indices.refresh(index=index)
     hits = opensearch.search(index=index, params={"size": 100})["hits"]["hits"]
     return {hit["_id"]: str(hit["_source"]["n"]) for hit in hits}
