@@ -41,6 +41,7 @@ def found(opensearch: Any, index: str) -> list[dict[str, Any]]:
     return list(opensearch.search(index=index, params={"size": 100, "version": "true"})["hits"]["hits"])
 
 
+@pytest.mark.turn("long")
 def test_what_was_planted_is_found_and_mended_and_a_consumer_tells_its_figure(
     deployment: dict[str, str],
     consumer: Callable[..., Any],

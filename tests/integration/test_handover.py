@@ -140,6 +140,7 @@ def judge(aws: Any, table: tuple[str, str], bucket: str, opensearch: Any, index:
 
 
 @pytest.mark.turn("workers")
+@pytest.mark.turn("long")
 def test_the_consumer_gives_a_table_to_the_lambda_and_takes_it_back(
     set_up: dict[str, str],
     consumer: Callable[[], Any],

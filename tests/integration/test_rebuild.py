@@ -88,6 +88,7 @@ def notes(opensearch: Any, concrete: str, field: str) -> dict[str, str]:
     return {hit["_id"]: hit["_source"][field] for hit in hits}
 
 
+@pytest.mark.turn("long")
 def test_an_index_is_rebuilt_under_load_killed_rolled_back_and_given_up(
     deployment: dict[str, str],
     changed: dict[str, str],
@@ -147,6 +148,7 @@ def searched(opensearch: Any, index: str) -> int:
     return int(opensearch.count(index=index)["count"])
 
 
+@pytest.mark.turn("long")
 def test_searches_that_differ_stop_a_rebuild_from_the_archive_before_its_swap(
     changed: dict[str, str],
     consumer: Callable[[], Any],
