@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.integration.test_consumer import consumer
 from tests.integration.test_service import address, metrics, ready

@@ -139,7 +139,6 @@ def judge(aws: Any, table: tuple[str, str], bucket: str, opensearch: Any, index:
     await_equal(lambda: {one.sequence for one in read_archive(aws("s3"), bucket, "cdc", table[0])} == recorded)
 
 
-@pytest.mark.turn("workers")
 @pytest.mark.turn("long")
 def test_the_consumer_gives_a_table_to_the_lambda_and_takes_it_back(
     set_up: dict[str, str],
