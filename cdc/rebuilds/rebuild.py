@@ -261,6 +261,11 @@ class Rebuild:
             {"remove": {"index": new, "alias": standby, "must_exist": True}},
             {"add": {"index": old, "alias": standby, "is_hidden": True}},
         ]
+        asked(  # what it was given since its last refresh would be seen later than in the other one
+            f"{new} can't be refreshed",
+            f"Allow this user to refresh {index}-v* (indices:admin/refresh).",
+            lambda: self.client.indices.refresh(index=new),
+        )
         asked(
             f"the alias {index} can't be moved from {old} to {new}",
             f"`cdc rebuild status --index {index}` shows how it stands: somebody may have moved it, or ended the "

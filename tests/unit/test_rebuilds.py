@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,35 @@ def test_a_rollback_is_not_a_second_stale_and_the_new_one_can_be_given_up_then(
     assert numbers(world, "orders", "n") == wanted(world)
     assert not world.server.indices.exists(index="orders-v2")
     assert rebuild.standing("orders").note is None
+
+
+class Asked:
+    """OpenSearch, and the names of what was asked of its indices with the index that was named."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.indices = self
+        self.names: list[tuple[str, str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "cluster":
+            return self._server.cluster
+
+        def asked(**request: Any) -> Any:
+            self.names.append((name, request.get("index", "")))
+            return getattr(self._server.indices, name)(**request)
+
+        return asked
+
+
+def test_what_was_written_before_a_swap_or_a_rollback_is_searched_after_it(world: LoadedTable, tmp_path: Path) -> None:
+    client: Any = Asked(world.server)
+    rebuild = replace(rebuild_of(world, tmp_path), client=client)
+    rebuild.run("orders")
+    rebuild.rollback("orders")
+    moved = [at for at, (name, _) in enumerate(client.names) if name == "update_aliases"]
+    shown = [client.names[at - 1] for at in moved]
+    assert shown[-2:] == [("refresh", "orders-v2"), ("refresh", "orders-v1")]
 
 
 def test_a_rebuild_that_is_finished_leaves_the_new_index_alone(world: LoadedTable, tmp_path: Path) -> None:
