@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from cdc.core import excluding
 from cdc.errors import MalformedRecord
 from cdc.mappings.fields import without
 from cdc.records.change import Change, Operation, raw_differences
@@ -35,6 +36,7 @@ __all__ = [
     "KINESIS_REACH",
     "ArchivedChange",
     "Segment",
+    "archived_of",
     "line_of",
     "object_name",
     "read_archive",
@@ -70,9 +72,14 @@ class Segment:
 
     @classmethod
     def of(cls, lines: Iterable[bytes]) -> Segment:
-        """The segment of these lines: each identity once, of a Kinesis duplicate the earlier copy."""
+        """The segment of these lines."""
+        return cls.of_changes(map(ArchivedChange.of, lines))
+
+    @classmethod
+    def of_changes(cls, changes: Iterable[ArchivedChange]) -> Segment:
+        """The segment of these changes: each identity once, of a Kinesis duplicate the earlier copy."""
         kept: dict[str, bytes] = {}
-        for archived in sorted((ArchivedChange.of(line) for line in lines), key=lambda one: one.order):
+        for archived in sorted(changes, key=lambda one: one.order):
             kept.setdefault(archived.identity, archived.line)
         return cls(kept)
 
@@ -147,6 +154,19 @@ class ArchivedChange:
         return {name: seen[name] for name in ("Keys", "OldImage", "NewImage") if name in seen}
 
 
+def archived_of(change: Change, exclude: tuple[tuple[str, ...], ...] = ()) -> ArchivedChange:
+    """The change as the archive keeps it."""
+    stream = change.stream
+    if change.core is not None:
+        label = None if stream.minute is None else stream.label
+        sequence = change.sequence.text
+        made = change.core.line(stream.table, stream.arn, label, sequence, stream.minute, excluding(exclude))
+        if made is not None:
+            line, identity = made
+            return ArchivedChange(identity, stream.arn, sequence, line)
+    return ArchivedChange(str(change.identity), stream.arn, change.sequence.text, line_of(change, exclude))
+
+
 def line_of(change: Change, exclude: Sequence[tuple[str, ...]] = ()) -> bytes:
     """The archive's line of a change, without a newline."""
     about: dict[str, Any] = {}
@@ -179,18 +199,17 @@ def line_of(change: Change, exclude: Sequence[tuple[str, ...]] = ()) -> bytes:
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The top-level attributes that differ; by their raw text where one can't be read: the archive keeps it anyway."""
-    names = sorted({*before, *after})
-    changed = []
-    for name in names:
-        old, new = ({name: image[name]} if name in image else {} for image in (before, after))
-        if old == new:
-            continue
-        try:
-            if raw_differences(old, new):
-                changed.append(name)
-        except MalformedRecord:
-            changed.append(name)
-    return changed
+    differing = [name for name, old in before.items() if name not in after or after[name] != old]
+    differing += [name for name in after if name not in before]
+    return sorted(name for name in differing if _differs(name, before, after))
+
+
+def _differs(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    old, new = ({name: image[name]} if name in image else {} for image in (before, after))
+    try:
+        return bool(raw_differences(old, new))
+    except MalformedRecord:
+        return True
 
 
 def _plain(value: object) -> Any:

@@ -14,7 +14,7 @@ from cdc.errors import MalformedRecord, SinkUnavailable
 from cdc.item_reader import ItemReader
 from cdc.outcome import Applied, Deferred, Outcome
 from cdc.records.attributes import RawItem
-from cdc.records.change import Change, Operation, StreamView, raw_differences
+from cdc.records.change import Change, Operation, ParsedImages, StreamView, raw_differences
 from cdc.records.stream import Stream
 from cdc.sinks import Sink
 
@@ -104,8 +104,7 @@ def _as_it_stands(change: Change, item: RawItem | None) -> Change:
         change,
         operation=Operation.REMOVE if item is None else Operation.MODIFY,
         view=StreamView.NEW_IMAGE,
-        raw_before=None,
-        raw_after=item,
+        images=ParsedImages(change.raw_keys, None, item, change.record),
         expired=change.expired and item is None,
         redriven=True,
     )

@@ -12,7 +12,7 @@ from cdc.errors import SinkUnavailable
 from cdc.item_reader import ItemReader
 from cdc.outcome import Deferred, Outcome, Superseded
 from cdc.records.attributes import RawItem
-from cdc.records.change import Change, Operation
+from cdc.records.change import Change, Operation, ParsedImages
 from cdc.sinks import Sink
 
 __all__ = ["ReadMissingImage"]
@@ -57,11 +57,12 @@ class ReadMissingImage(SinkWrapper):
 
 def _completed(change: Change, item: RawItem | None) -> Change | Outcome:
     if item is not None:
-        return replace(change, raw_after=item)
+        images = ParsedImages(change.raw_keys, change.raw_before, item, change.record)
+        return replace(change, images=images)
     if change.operation is Operation.INSERT:
         return Superseded(explained=True)
     return replace(change, operation=Operation.REMOVE)
 
 
 def _lacks_image(change: Change) -> bool:
-    return change.raw_after is None and change.operation is not Operation.REMOVE
+    return change.operation is not Operation.REMOVE and not change.has_after

@@ -14,7 +14,7 @@ from cdc.errors import MalformedRecord
 from cdc.loads.deployment import ArchivePlace
 from cdc.mappings.compiled import CompiledMapping
 from cdc.mappings.model import ArchiveRule, split_path
-from cdc.records.change import Change, Operation, StreamView, Wire
+from cdc.records.change import Change, Operation, ParsedImages, StreamView, Wire
 from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
 from cdc.records.stream import Stream
 
@@ -90,19 +90,17 @@ def change_of_line(archived: ArchivedChange) -> Change:
         expired = bool(about["Expired"]["BOOL"])
         coarse = kinesis and "-" in archived.identity.split("/")[-2]
         before, after = _with_keys(images.get("OldImage"), keys), _with_keys(images.get("NewImage"), keys)
+        record = _record(about, {"Keys": keys, "OldImage": before, "NewImage": after}, sequence, stream, coarse)
         return Change(
             operation=Operation(about["Operation"]["S"]),
             stream=stream,
             sequence=sequence,
             view=StreamView(about["View"]["S"]),
-            raw_keys=keys,
-            raw_before=before,
-            raw_after=after,
+            images=ParsedImages(keys, before, after, record),
             created_micros=created,
             expired=expired,
             event_id=about["EventId"]["S"],
             is_coarse=coarse,
-            record=_record(about, {"Keys": keys, "OldImage": before, "NewImage": after}, sequence, stream, coarse),
             wire=Wire.KINESIS if kinesis else Wire.LAMBDA,
             redriven=True,
             pinned_version=int(about["Version"]["N"]),
@@ -149,7 +147,8 @@ def excluded_from_archive(compiled: CompiledMapping) -> Sequence[tuple[str, ...]
 
 def as_key_only(change: Change) -> Change:
     """The change as a stream of keys would tell it: its item is read from the table."""
-    return replace(change, view=StreamView.KEYS_ONLY, raw_before=None, raw_after=None)
+    images = ParsedImages(change.raw_keys, None, None, change.record)
+    return replace(change, view=StreamView.KEYS_ONLY, images=images)
 
 
 def _micros(moment: datetime) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cdc.errors import ConfigError
 from cdc.records.attributes import RawItem
-from cdc.records.change import Change, Operation, StreamView, Wire
+from cdc.records.change import Change, Operation, ParsedImages, StreamView, Wire
 from cdc.records.sequence import SequenceNumber
 from cdc.records.stream import Stream
 from cdc.records.versions import minute_at, version_at, version_before_stream
@@ -64,11 +64,8 @@ def change_of_item(
         stream=stream,
         sequence=_BEFORE_ALL,
         view=StreamView.NEW_IMAGE,
-        raw_keys=keys,
-        raw_before=None,
-        raw_after=item,
+        images=ParsedImages(keys, None, item, record),
         created_micros=micros,
-        record=record,
         wire=Wire.KINESIS if is_kinesis else Wire.LAMBDA,
         pinned_version=version,
     )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -36,17 +36,21 @@ from cdc.outcome import Rejected
 from cdc.records.attributes import RawItem, json_item, plain
 from cdc.records.change import Change, Operation, raw_differences
 
+if TYPE_CHECKING:
+    from cdc._core import Plan as CorePlan
+
 __all__ = [
     "CompiledMapping",
+    "Owner",
     "compile_mapping",
 ]
 
-_NO_FIELDS = METADATA_FIELDS | RESERVED_FIELDS | {""}
+NO_FIELDS = METADATA_FIELDS | RESERVED_FIELDS | {""}
 """Names that a document's own fields can't have."""
 
 
 @dataclass(frozen=True)
-class _Owner:
+class Owner:
     """A document of the mapping, compiled for one table."""
 
     document: DocumentRule
@@ -90,7 +94,7 @@ class _Owner:
             document = transformed
         for path, name in self.rename:
             rename(document, path, name)
-        unfit = () if _NO_FIELDS.isdisjoint(document) else self._unfit(document)
+        unfit = () if NO_FIELDS.isdisjoint(document) else self._unfit(document)
         try:
             source = orjson.dumps(document)
         except (TypeError, orjson.JSONEncodeError) as error:
@@ -107,11 +111,11 @@ class _Owner:
         reserved = sorted(name for name in document if name in RESERVED_FIELDS)
         if reserved and (self.transform is not None or not self.sets_aside):
             raise Reject(f"the document has a field {reserved[0]}, which is reserved")
-        return tuple(name for name in document if name in _NO_FIELDS)
+        return tuple(name for name in document if name in NO_FIELDS)
 
     def _keys(self, change: Change) -> Collection[str]:
         if not self.rename:
-            return change.raw_keys
+            return tuple(change.raw_keys)
         names = {path[0]: name for path, name in self.rename if len(path) == 1}
         return tuple(names.get(name, name) for name in change.raw_keys)
 
@@ -146,13 +150,14 @@ class CompiledMapping:
 
     mapping: TableMapping
     table: str
-    owners: tuple[_Owner, ...]
+    owners: tuple[Owner, ...]
     keys: tuple[str, ...] = ()
     """The table's key attributes in the order of their names; none where they are not known yet."""
 
     @cached_property
-    def _by_index(self) -> tuple[tuple[str, tuple[_Owner, ...]], ...]:
-        groups: dict[str, list[_Owner]] = {}
+    def by_index(self) -> tuple[tuple[str, tuple[Owner, ...]], ...]:
+        """The owners of each index, in their order."""
+        groups: dict[str, list[Owner]] = {}
         for owner in self.owners:
             groups.setdefault(owner.index, []).append(owner)
         return tuple((index, tuple(owners)) for index, owners in groups.items())
@@ -160,7 +165,7 @@ class CompiledMapping:
     @property
     def bodies(self) -> Mapping[str, Mapping[str, Any]]:
         """Each index with the body that the mapping gives it."""
-        return {index: owners[0].document.body for index, owners in self._by_index}
+        return {index: owners[0].document.body for index, owners in self.by_index}
 
     @property
     def tombstoned(self) -> frozenset[str]:
@@ -174,10 +179,20 @@ class CompiledMapping:
 
         Rejected stands for a document that can't be made of the item, which stops those of no other index.
         """
-        found = [self._write_or_rejected(change, index, owners) for index, owners in self._by_index]
+        if change.core is not None:
+            made = change.core.writes(self._core_plan, change.stream.minute)
+            if made is not None:
+                return made
+        found = [self._write_or_rejected(change, index, owners) for index, owners in self.by_index]
         return tuple([write for write in found if write is not None])
 
-    def _write_or_rejected(self, change: Change, index: str, owners: Sequence[_Owner]) -> Write | Rejected | None:
+    @cached_property
+    def _core_plan(self) -> CorePlan:
+        from cdc.mappings.core_plan import core_plan
+
+        return core_plan(self)
+
+    def _write_or_rejected(self, change: Change, index: str, owners: Sequence[Owner]) -> Write | Rejected | None:
         try:
             return self._write(change, index, owners)
         except MalformedRecord as error:
@@ -187,13 +202,13 @@ class CompiledMapping:
             cause, detail = Cause(error.message, CauseKind.UNWRITABLE_DOCUMENT), error.detail
         return Rejected(cause, detail, document=self._named(change, index, owners[0]), mapping=self.mapping.source)
 
-    def _named(self, change: Change, index: str, owner: _Owner) -> str:
+    def _named(self, change: Change, index: str, owner: Owner) -> str:
         try:
             return f"{index}/{self._id(change, owner)}"
         except MalformedRecord:
             return index
 
-    def _write(self, change: Change, index: str, owners: Sequence[_Owner]) -> Write | None:
+    def _write(self, change: Change, index: str, owners: Sequence[Owner]) -> Write | None:
         before = self._owner_before(change, owners)
         if change.operation is Operation.REMOVE:
             if before is None:
@@ -215,7 +230,7 @@ class CompiledMapping:
         put = after.put(change, change.raw_after, self._id(change, after), self._routing(change, after))
         return self._leaving(change, index, after) if put is None else put
 
-    def _owner_before(self, change: Change, owners: Sequence[_Owner]) -> _Owner | None:
+    def _owner_before(self, change: Change, owners: Sequence[Owner]) -> Owner | None:
         """The owner of the item as it was. Without the old image: the one its keys decide, else whoever could be."""
         if change.raw_before is not None:
             return next((owner for owner in owners if owner.takes(change.raw_before)), None)
@@ -225,10 +240,10 @@ class CompiledMapping:
                 return owner
         return None
 
-    def _leaving(self, change: Change, index: str, owner: _Owner) -> Write:
+    def _leaving(self, change: Change, index: str, owner: Owner) -> Write:
         return self._gone(change, index, owner, tombstone=owner.document.on_remove == "tombstone")
 
-    def _gone(self, change: Change, index: str, owner: _Owner, *, tombstone: bool) -> Write:
+    def _gone(self, change: Change, index: str, owner: Owner, *, tombstone: bool) -> Write:
         identifier, routing = self._id(change, owner), self._routing(change, owner)
         if tombstone:
             removed = change.created_at or datetime.now(UTC)  # too late rather than too early: it may not be purged yet
@@ -236,11 +251,11 @@ class CompiledMapping:
             return Put(index, identifier, routing, change.version, source)
         return Delete(index, identifier, routing, change.version)
 
-    def _id(self, change: Change, owner: _Owner) -> str:
+    def _id(self, change: Change, owner: Owner) -> str:
         names = owner.document.id or sorted(change.raw_keys)
         return document_id([self.table if name == TABLE else _key(change, name) for name in names])
 
-    def _routing(self, change: Change, owner: _Owner) -> str | None:
+    def _routing(self, change: Change, owner: Owner) -> str | None:
         return None if owner.document.routing is None else _key(change, owner.document.routing)
 
 
@@ -268,9 +283,9 @@ def compile_mapping(mapping: TableMapping, table: str, keys: Sequence[str] | Non
     return CompiledMapping(mapping, table, owners, tuple(sorted(keys or ())))
 
 
-def _compile(document: DocumentRule, mapping: TableMapping, table: str) -> _Owner:
+def _compile(document: DocumentRule, mapping: TableMapping, table: str) -> Owner:
     fields = document.fields
-    return _Owner(
+    return Owner(
         document=document,
         index=resolved_index(document.index, table),
         pattern=compile_pattern(document.where),
@@ -283,7 +298,7 @@ def _compile(document: DocumentRule, mapping: TableMapping, table: str) -> _Owne
     )
 
 
-def _check_keys(owner: _Owner, keys: Sequence[str], at: str) -> None:
+def _check_keys(owner: Owner, keys: Sequence[str], at: str) -> None:
     names = [name for name in owner.document.id if name != TABLE]
     strange = [name for name in (*names, *filter(None, [owner.document.routing])) if name not in keys]
     if strange:
@@ -299,7 +314,7 @@ def _check_keys(owner: _Owner, keys: Sequence[str], at: str) -> None:
         )
 
 
-def _check_pins(owners: Sequence[_Owner], keys: Sequence[str], at: str) -> None:
+def _check_pins(owners: Sequence[Owner], keys: Sequence[str], at: str) -> None:
     """A key that the id leaves out must be pinned to one value by all documents of an index, not to one each."""
     *others, last = owners
     for other in others:

@@ -20,7 +20,7 @@ from cdc.mappings.text import Fault
 from cdc.mappings.writes import Put
 from cdc.outcome import Rejected
 from cdc.records.attributes import decode_item
-from cdc.records.change import Change, Operation, StreamView
+from cdc.records.change import Change, Operation, ParsedImages, StreamView
 from cdc.records.sequence import SequenceNumber
 from cdc.records.stream import Stream
 
@@ -85,9 +85,7 @@ def documents_of_item(mapping_file: Path, item_file: Path, keys: tuple[str, ...]
         stream=Stream.dynamodb(_STREAM.format(table=table)),
         sequence=SequenceNumber.parse("1"),
         view=StreamView.NEW_AND_OLD_IMAGES,
-        raw_keys={name: item[name] for name in keys},
-        raw_before=None,
-        raw_after=item,
+        images=ParsedImages({name: item[name] for name in keys}, None, item),
         created_micros=0,
     )
     documents = []

@@ -6,24 +6,29 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from cdc.errors import ImageMissing, MalformedRecord
-from cdc.records.attributes import Item, RawItem, decode_item
+from cdc.records.attributes import Item, RawItem, Value, decode_item
 from cdc.records.differences import Added, Changed, Difference, Path, Removed, raw_differences
 from cdc.records.identity import RecordIdentity, images_digest, keys_digest
 from cdc.records.sequence import SequenceNumber
 from cdc.records.stream import Stream
 from cdc.records.versions import version_at, version_in_stream
 
+if TYPE_CHECKING:
+    from cdc._core import Record as CoreRecord
+
 __all__ = [
     "Added",
     "Change",
     "Changed",
     "Difference",
+    "Images",
     "Operation",
+    "ParsedImages",
     "Path",
     "Removed",
     "StreamView",
@@ -72,27 +77,56 @@ class Wire(StrEnum):
     """The data of a Kinesis record: neither ARN nor sequence number of the stream are in it."""
 
 
+class Images(Protocol):
+    """A record's keys and images in DynamoDB JSON, and the record as it was received."""
+
+    @property
+    def keys(self) -> RawItem:
+        """The key attributes."""
+        ...
+
+    @property
+    def before(self) -> RawItem | None:
+        """The item before the change; None if there is no such image."""
+        ...
+
+    @property
+    def after(self) -> RawItem | None:
+        """The item after the change; None if there is no such image."""
+        ...
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record."""
+        ...
+
+
+class ParsedImages(msgspec.Struct, frozen=True):
+    """The images of a record that is parsed already."""
+
+    keys: RawItem
+    before: RawItem | None
+    after: RawItem | None
+    record: dict[str, Any] = {}
+
+
 class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
     """One change of one item. Built without touching the images: they decode on first use.
 
     `keys`, `before`, `after` and `differences()` raise `MalformedRecord` when what they decode can't be read.
-    `record` is the record as it was received.
     """
 
     operation: Operation
     stream: Stream
     sequence: SequenceNumber
     view: StreamView
-    raw_keys: RawItem
-    raw_before: RawItem | None
-    raw_after: RawItem | None
+    images: Images
     created_micros: int | None
     """Microseconds since 1970 of the change; None if the record of a DynamoDB stream does not say (it is optional)."""
     expired: bool = False
     event_id: str = ""
     is_coarse: bool = False
     """Does it rank by a time in milliseconds? Then two changes of an item may be indistinguishable."""
-    record: dict[str, Any] = {}
     wire: Wire = Wire.LAMBDA
     """The shape of `record`."""
     redriven: bool = False
@@ -101,7 +135,8 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
     """The version to write at, where no record gives it: of an item that a load or a repair has read."""
 
     def __eq__(self, other: object) -> bool:
-        """Is it the same change? How it was received (`record`, `wire`, `redriven`) does not count."""
+        """Is it the same change? How it was received (`record`, `wire`, `redriven`) does not
+        count."""
         return isinstance(other, Change) and all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
 
     def __hash__(self) -> int:
@@ -112,19 +147,59 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
         """The table's name."""
         return self.stream.table
 
+    @property
+    def core(self) -> CoreRecord | None:
+        """What the compiled core has read of the record, if it has. A changed copy of a change has none: it says
+        something else than its record."""
+        return self.__dict__.get("core")
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The record as it was received."""
+        return self.images.record
+
+    @property
+    def raw_keys(self) -> RawItem:
+        """The item's key attributes in DynamoDB JSON."""
+        return self.images.keys
+
+    @property
+    def raw_before(self) -> RawItem | None:
+        """The item before the change, in DynamoDB JSON; None as `before`."""
+        return self.images.before
+
+    @property
+    def raw_after(self) -> RawItem | None:
+        """The item after the change, in DynamoDB JSON; None as `after`."""
+        return self.images.after
+
+    @property
+    def has_before(self) -> bool:
+        """Is there an image of the item before the change?"""
+        return self.images.before is not None if self.core is None else self.core.has_before
+
+    @property
+    def has_after(self) -> bool:
+        """Is there an image of the item after the change?"""
+        return self.images.after is not None if self.core is None else self.core.has_after
+
     @cached_property
     def keys(self) -> Item:
         """The item's key attributes."""
-        return decode_item(self.raw_keys)
+        return decode_item(self.raw_keys) if self.core is None else self.core.keys()
 
     @cached_property
     def before(self) -> Item | None:
         """The item before the change; None if there was none, or if the stream's view leaves it out."""
+        if self.core is not None:
+            return self.core.before()
         return None if self.raw_before is None else decode_item(self.raw_before)
 
     @cached_property
     def after(self) -> Item | None:
         """The item after the change; None if it is gone, or if the stream's view leaves it out."""
+        if self.core is not None:
+            return self.core.after()
         return None if self.raw_after is None else decode_item(self.raw_after)
 
     @property
@@ -169,14 +244,26 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
         Raises:
             ImageMissing: the stream's view leaves out an image that this change has.
         """
-        if (self.raw_before is None and self.operation is not Operation.INSERT) or (
-            self.raw_after is None and self.operation is not Operation.REMOVE
+        if (not self.has_before and self.operation is not Operation.INSERT) or (
+            not self.has_after and self.operation is not Operation.REMOVE
         ):
             raise ImageMissing(
                 f"the stream of {self.table} has the view {self.view}: there is no old and new image to compare",
                 remedy="Enable the stream with NEW_AND_OLD_IMAGES.",
             )
-        return raw_differences(self.raw_before or {}, self.raw_after or {})
+        found = None if self.core is None else self.core.differences()
+        if found is None:
+            return raw_differences(self.raw_before or {}, self.raw_after or {})
+        return {path: _difference(*sides) for path, *sides in found}
 
 
-_COMPARED = [name for name in Change.__struct_fields__ if name not in ("record", "wire", "redriven")]
+def _difference(has_before: bool, before: Value, has_after: bool, after: Value) -> Difference:
+    if not has_before:
+        return Added(after)
+    return Changed(before, after) if has_after else Removed(before)
+
+
+_COMPARED = [
+    *(name for name in Change.__struct_fields__ if name not in ("images", "wire", "redriven")),
+    *("raw_keys", "raw_before", "raw_after"),
+]

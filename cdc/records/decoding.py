@@ -20,7 +20,7 @@ import orjson
 
 from cdc.errors import ConfigError, MalformedRecord
 from cdc.records.attributes import RawItem, decode_item
-from cdc.records.change import Change, Operation, StreamView, Wire
+from cdc.records.change import Change, Operation, ParsedImages, StreamView, Wire
 from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
 from cdc.records.stream import Stream
 from cdc.records.versions import END_MICROS
@@ -35,6 +35,7 @@ __all__ = [
     "read_adapter",
     "read_kinesis",
     "read_lambda",
+    "read_lambda_record",
     "size_bytes_of",
 ]
 
@@ -75,6 +76,8 @@ Record = Change | Unreadable
 
 def size_bytes_of(record: Record) -> int:
     """The size of a change as DynamoDB counted it (`SizeBytes`); 0 where it does not say."""
+    if isinstance(record, Change) and record.core is not None:
+        return record.core.size_bytes
     facts = record.record.get("dynamodb") if isinstance(record.record, Mapping) else None
     size = facts.get("SizeBytes") if isinstance(facts, Mapping) else None
     return size if isinstance(size, int) else 0
@@ -105,10 +108,15 @@ def read_lambda(event: Mapping[str, Any]) -> Sequence[Record]:
             "the event has no list of Records",
             remedy="Give this function an event source mapping of a DynamoDB stream.",
         )
-    return [_read_lambda_record(record, position) for position, record in enumerate(records)]
+    return [read_lambda_record(record, position) for position, record in enumerate(records)]
 
 
-def _read_lambda_record(record: Any, position: int) -> Record:
+def read_lambda_record(record: Any, position: int) -> Record:
+    """The record at a position of a Lambda event: a Change or Unreadable.
+
+    Raises:
+        ConfigError: it is not of DynamoDB Streams or Kinesis.
+    """
     source = record.get("eventSource") if isinstance(record, dict) else None
     if source == "aws:dynamodb":
         try:
@@ -239,14 +247,16 @@ def _change(
         stream=stream,
         sequence=sequence,
         view=view,
-        raw_keys=keys,
-        raw_before=None if operation is Operation.INSERT else before,
-        raw_after=None if operation is Operation.REMOVE else after,
+        images=ParsedImages(
+            keys,
+            None if operation is Operation.INSERT else before,
+            None if operation is Operation.REMOVE else after,
+            record,
+        ),
         created_micros=_micros(facts.get("ApproximateCreationDateTime"), micros_per_unit, stream),
         expired=operation is Operation.REMOVE and isinstance(user, dict) and _is_ttl(user),
         event_id=str(record.get("eventID", "")),
         is_coarse=stream.minute is None and micros_per_unit > 1,
-        record=record,
         wire=wire,
     )
 

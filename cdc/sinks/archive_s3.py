@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tenacity
 
-from cdc.archive import Segment, line_of, object_name, read_lines, unite
+from cdc.archive import ArchivedChange, Segment, archived_of, object_name, read_lines, unite
 from cdc.aws_errors import code_of, unavailable
 from cdc.causes import Cause, CauseKind
 from cdc.deadline import Deadline
@@ -69,7 +69,7 @@ class S3Archive:
         self._encryption: dict[str, Any] = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
         )
-        self._open: dict[tuple[str, str], tuple[Change, list[bytes]]] = {}
+        self._open: dict[tuple[str, str], tuple[Change, list[ArchivedChange]]] = {}
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """Add to the open segments; durable after `flush`."""
@@ -81,19 +81,19 @@ class S3Archive:
             return Skipped("the mapping says archive: false")
         exclude = mapping.archive.exclude if isinstance(mapping.archive, ArchiveRule) else ()
         try:
-            line = line_of(change, tuple(map(split_path, exclude)))
+            archived = archived_of(change, tuple(map(split_path, exclude)))
         except (TypeError, AttributeError) as error:
             return Rejected(
                 Cause("the record can't be written as a line of the archive", CauseKind.UNWRITABLE_LINE), repr(error)
             )
-        self._open.setdefault((change.stream.arn, change.table), (change, []))[1].append(line)
+        self._open.setdefault((change.stream.arn, change.table), (change, []))[1].append(archived)
         return Applied()
 
     def flush(self, deadline: Deadline) -> None:
         """Put the open segments. What fails stays open, for the next flush."""
         in_time = deadline.earlier(self._needs_seconds)
-        for origin, (first, lines) in list(self._open.items()):
-            self._put(object_name(self._prefix, first), first.table, Segment.of(lines), in_time)
+        for origin, (first, changes) in list(self._open.items()):
+            self._put(object_name(self._prefix, first), first.table, Segment.of_changes(changes), in_time)
             del self._open[origin]
 
     def close(self) -> None:

@@ -135,7 +135,7 @@ def test_without_the_second_read_a_deleted_item_comes_back() -> None:
     (seen,) = world.read("shop", [keys], Deadline.after(1))
     assert seen is not None
     world._others_go_on()
-    world.apply(replace(letter, raw_after=seen))
+    world.apply(replace(letter, images=ParsedImages(keys, letter.raw_before, seen)))
     assert (world.table, len(world.documents)) == ({}, 1)
     world.redrive(letter)
     assert world.documents == world.table

@@ -1,0 +1,182 @@
+"""The core and the reference: of each record the core says what the reference says, or leaves it to the reference."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.shapes import SHAPES, STREAM
+from cdc.archive import archived_of
+from cdc.core import Core, load_core
+from cdc.errors import ImageMissing
+from cdc.mappings.compiled import CompiledMapping, compile_mapping
+from cdc.mappings.files import parse_mapping
+from cdc.mappings.model import TOMBSTONE_FIELD
+from cdc.mappings.writes import Put, Write
+from cdc.outcome import Rejected
+from cdc.records.attributes import encode_item, encode_value
+from cdc.records.change import Change, ParsedImages
+from cdc.records.decoding import Record, Unreadable, size_bytes_of
+from cdc.records.reading import RecordReader
+from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from tests.strategies import items, names, values
+
+core_or_none = load_core()
+if core_or_none is None:
+    pytest.skip("this installation has no core: `make core` builds it", allow_module_level=True)
+CORE: Core = core_or_none
+
+KINESIS = "arn:aws:kinesis:eu-west-1:111122223333:stream/changes"
+MAPPINGS = [
+    "documents: [{index: orders}]",
+    "documents: [{index: orders, id: [sk, pk], routing: pk, on_remove: tombstone}]",
+    "documents: [{index: orders, fields: {include: [a, m.x, pk, m]}, on_remove: keep, on_expiry: tombstone}]",
+    "documents: [{index: orders, fields: {exclude: [a, m.x, S], rename: {n: number, m.y: why}}}]",
+    "documents: [{index: orders, unless_only: [n, m.x]}, {index: all, id: ['{table}', pk, sk], on_unfit: dead_letter}]",
+    """documents:
+      - {index: a, where: {kind: [{prefix: A}]}}
+      - {index: a, where: {kind: [{anything-but: [B, 1]}], n: [{numeric: ['>', 0, '<=', 5.5]}, {exists: false}]}}
+      - {index: b, where: {m.x: [1, null, true], $or: [{a: [{wildcard: "*b*"}]}, {a: [{suffix: c}, {exists: false}]}]}}
+      - {index: b, where: {pk: [{prefix: k}]}}""",
+]
+
+
+def compiled(number: int) -> CompiledMapping:
+    mapping = parse_mapping(f"table: shop\n{MAPPINGS[number]}", source="shop.yml")
+    return compile_mapping(mapping, "shop", ["pk", "sk"])
+
+
+COMPILED = [compiled(number) for number in range(len(MAPPINGS))]
+EXCLUDED = [(), (("a",), ("m", "x"), ("pk",))]
+
+
+def readings(payload: bytes, wire: str) -> Iterator[tuple[Record, Record]]:
+    """The record as the core reads it, where it does, and as the reference reads it."""
+    if wire == "adapter":
+        pairs = [RecordReader(core).adapter([payload], STREAM) for core in (CORE, None)]
+    elif wire == "kinesis":
+        number = SequenceNumber.parse("49590338271490256608559692538361571095921575989136588898", KINESIS_DIGITS)
+        pairs = [RecordReader(core).kinesis([payload], KINESIS, [number]) for core in (CORE, None)]
+    else:
+        event = {"Records": [orjson.loads(payload)]}
+        pairs = [list(RecordReader(core).lambda_event(event)) for core in (CORE, None)]
+    yield from zip(*pairs, strict=True)
+
+
+def agrees(by_core: Record, by_reference: Record) -> bool:
+    """Is the record the core's? All that it says of it is what the reference says."""
+    if isinstance(by_reference, Unreadable):
+        assert isinstance(by_core, Unreadable)
+        told = [(replace(one, error=None), str(one.error), one.error.path) for one in (by_core, by_reference)]
+        assert told[0] == told[1]
+        return False
+    assert isinstance(by_core, Change)
+    facts = [name for name in Change.__struct_fields__ if name != "images"]
+    assert [getattr(by_core, name) for name in facts] == [getattr(by_reference, name) for name in facts]
+    if by_core.core is None:
+        return False
+    assert (by_core.has_before, by_core.has_after) == (by_reference.has_before, by_reference.has_after)
+    assert size_bytes_of(by_core) == size_bytes_of(by_reference)
+    for mapping in COMPILED:
+        assert writes(mapping, by_core) == writes(mapping, by_reference)
+    for exclude in EXCLUDED:
+        assert archived_of(by_core, exclude) == archived_of(by_reference, exclude)
+    for name in ("keys", "before", "after"):
+        assert repr(sorted_sets(getattr(by_core, name))) == repr(sorted_sets(getattr(by_reference, name)))
+    if by_core.view.has_new_image and by_core.view.has_old_image and by_core.has_before and by_core.has_after:
+        mine, theirs = list(by_core.differences().items()), list(by_reference.differences().items())
+        assert mine == theirs
+    assert by_core == by_reference
+    assert by_core.record == by_reference.record
+    return True
+
+
+def writes(mapping: CompiledMapping, change: Change) -> object:
+    """What the mapping makes of the change, or why it can't."""
+    try:
+        made = tuple(mapping.writes(change))
+        if change.created_micros is None:  # a tombstone has the time of its making then
+            made = tuple(write for write in made if isinstance(write, Rejected) or not is_tombstone(write))
+        return made
+    except ImageMissing as error:
+        return str(error)
+
+
+def is_tombstone(write: Write) -> bool:
+    return isinstance(write, Put) and TOMBSTONE_FIELD.encode() in write.source
+
+
+def sorted_sets(value: Any) -> Any:
+    match value:
+        case frozenset():
+            return "set", sorted(value)
+        case dict():
+            return {name: sorted_sets(inner) for name, inner in value.items()}
+        case list():
+            return [sorted_sets(inner) for inner in value]
+    return value
+
+
+plain_names = st.sampled_from(["a", "m", "n", "kind", "S", "_id", "_cdc_unfit", "x", ""]) | names
+maps = st.dictionaries(st.sampled_from(["x", "y", "why"]), values, max_size=3)
+item_values = st.one_of(values, maps, st.integers(-3, 9), st.sampled_from(["A", "B", "abc", "b"]))
+more_items = st.dictionaries(plain_names, item_values, max_size=6)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[bytes, str]:
+    """A record's bytes, and the wire format that they are of."""
+    before = draw(more_items | items)
+    after = dict(before)
+    for _ in range(draw(st.integers(0, 3))):
+        after[draw(plain_names)] = draw(item_values)
+    for name in draw(st.sets(st.sampled_from(sorted(after)), max_size=2)) if after else ():
+        del after[name]
+    if draw(st.booleans()):
+        order = draw(st.permutations(list(after.items())))
+        after = dict(order)
+    keys = {"pk": draw(st.text(max_size=5) | st.integers(-(10**37), 10**37)), "sk": draw(st.binary(max_size=4))}
+    operation = draw(st.sampled_from(["INSERT", "MODIFY", "MODIFY", "REMOVE"]))
+    view = draw(st.sampled_from(["NEW_AND_OLD_IMAGES"] * 4 + ["NEW_IMAGE", "OLD_IMAGE", "KEYS_ONLY"]))
+    wire = draw(st.sampled_from(["adapter", "lambda", "kinesis"]))
+    images = {}
+    if operation != "INSERT" and view in ("NEW_AND_OLD_IMAGES", "OLD_IMAGE"):
+        images["OldImage"] = encode_item({**keys, **before})
+    if operation != "REMOVE" and view in ("NEW_AND_OLD_IMAGES", "NEW_IMAGE"):
+        images["NewImage"] = encode_item({**keys, **after})
+    if wire == "adapter":
+        images = {"OldImage": {}, "NewImage": {}} | images
+    facts: dict[str, Any] = {"Keys": {name: encode_value(key) for name, key in keys.items()}}
+    facts |= dict(draw(st.permutations(list(images.items()))))
+    facts["SizeBytes"] = draw(st.integers(0, 400_000))
+    micros = draw(st.integers(0, 2_500_000_000_000_000))
+    record: dict[str, Any] = {"eventID": draw(st.sampled_from(["", "ab"])), "eventName": operation, "dynamodb": facts}
+    if wire == "kinesis":
+        record |= {"tableName": draw(st.sampled_from(["shop", "other"])), "userIdentity": None}
+        facts["ApproximateCreationDateTime"] = micros if draw(st.booleans()) else micros // 1000
+        if facts["ApproximateCreationDateTime"] == micros:
+            facts["ApproximateCreationDateTimePrecision"] = "MICROSECOND"
+    else:
+        facts |= {"SequenceNumber": draw(st.integers(1, 10**39)).__str__(), "StreamViewType": view}
+        created = micros // 1000 if wire == "adapter" else float(micros // 1_000_000)
+        facts["ApproximateCreationDateTime"] = draw(st.sampled_from([created, None]))
+        record |= {"eventSource": "aws:dynamodb", "eventSourceARN": STREAM.arn}
+    if draw(st.booleans()) and draw(st.booleans()):
+        record["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+    return orjson.dumps(record), wire
+
+
+@given(records())
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_core_says_what_the_reference_says(drawn: tuple[bytes, str]) -> None:
+    for by_core, by_reference in readings(*drawn):
+        agrees(by_core, by_reference)
