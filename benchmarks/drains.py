@@ -154,6 +154,7 @@ def _consume(work: Work, nothing: _Nothing) -> Cost:
         kcl_settings(work),
         ShardSettings(shutdown_seconds=STOP_SECONDS),
         TableSource(table_facts(work.tables)),
+        runtime.records,
         pipeline_for,
         Gaps(running, None),
         running=running,

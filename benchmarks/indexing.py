@@ -16,7 +16,7 @@ from benchmarks.orders import record
 from cdc.delivery.consumer_state import Running
 from cdc.delivery.shard import BatchFacts, Payload, ShardConsumer, ShardPipeline, ShardSettings
 from cdc.mappings.writes import Put
-from cdc.records.decoding import change_from_adapter, read_adapter
+from cdc.records.decoding import change_from_adapter
 from cdc.records.stream import Stream
 from cdc.sinks.opensearch.bulk import action_bytes
 from cdc.testing import adapter_payload
@@ -80,6 +80,7 @@ def from_the_stream(work: Work) -> Cost:
             kcl_settings(work),
             ShardSettings(runtime.settings.flush_bytes, runtime.settings.flush_seconds, shutdown_seconds=STOP_SECONDS),
             source,
+            runtime.records,
             pipeline_for,
             Gaps(running, None),
             running=running,
@@ -104,7 +105,7 @@ def at_hand(work: Work) -> Cost:
                 shard=f"shard-{table}",
                 table=table,
                 pipeline=runtime.pipelines.pipeline(CONSUMER, running.pause),
-                read=lambda payload: read_adapter(payload.data, stream),
+                read=lambda payloads: runtime.records.adapter([payload.data for payload in payloads], stream),
                 settings=ShardSettings(runtime.settings.flush_bytes, runtime.settings.flush_seconds),
                 running=running,
                 holds_lease=lambda: True,

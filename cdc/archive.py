@@ -20,6 +20,7 @@ from hashlib import sha256
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
 from cdc.core import excluding
@@ -114,8 +115,7 @@ def unite(ours: Segment, theirs: Segment) -> Segment:
     return Segment.of([*theirs.lines.values(), *ours.lines.values()])
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ArchivedChange:
+class ArchivedChange(msgspec.Struct, frozen=True, order=True):
     """A line read back. `line` is its JSON; `document` parses it."""
 
     identity: str

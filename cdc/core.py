@@ -7,7 +7,7 @@ takes: `cdc.records.decoding`, `cdc.mappings.compiled`, `cdc.archive`.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +20,11 @@ __all__ = ["Core", "excluding", "load_core"]
 class Core(Protocol):
     """The functions of the core that read records; `cdc._core`."""
 
-    @staticmethod
-    def read(payloads: list[bytes], wire: str) -> list[Facts | None]:
+    def read(self, payloads: list[bytes], wire: str) -> list[Facts | None]:
         """The facts of each record of a batch; None: the reference is to read it."""
         ...
 
-    @staticmethod
-    def read_parsed(records: list[object]) -> list[Facts | None]:
+    def read_parsed(self, records: list[Any]) -> list[Facts | None]:
         """The facts of each record of a Lambda event, as `json.loads` gives them; None: the reference's."""
         ...
 
@@ -38,7 +36,8 @@ def load_core() -> Core | None:
         from cdc import _core
     except ImportError:
         return None
-    return _core
+    core: Core = _core
+    return core
 
 
 @cache

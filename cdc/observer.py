@@ -46,6 +46,8 @@ class RecordsSettled:
     """Time since they were read."""
     size_bytes: int = 0
     """Their size as the stream has it."""
+    left_by_core: int = 0
+    """So many of them the compiled core left to Python, wholly or in part; none where there is no core."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cdc.core import load_core
 from cdc.errors import ConfigError
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.locations import load_places
 from cdc.mappings.model import Mappings
 from cdc.observer import UNOBSERVED, Observer
+from cdc.records.reading import RecordReader
 from cdc.sinks import Sink
 from cdc.tracing import UNTRACED, opentelemetry_spans
 from consumers.clients import Clients, aws_client, open_clients
@@ -21,7 +24,9 @@ from consumers.settings import PREFIX, Settings
 if TYPE_CHECKING:
     from cdc.sinks.opensearch.targets import Targets
 
-__all__ = ["Runtime", "load_mappings", "open_runtime"]
+__all__ = ["Runtime", "load_mappings", "open_runtime", "record_reader"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Runtime:
     clients: Clients
     tables: TablePreparation
     pipelines: PipelineFactory
+    records: RecordReader
 
     def close(self) -> None:
         """Close the clients."""
@@ -79,7 +85,14 @@ def open_runtime(
         on_changed_mapping=settings.on_changed_mapping,
     )
     pipelines = PipelineFactory(settings, clients, tables, targets, own, observer, spans)
-    return Runtime(settings, mappings, clients, tables, pipelines)
+    return Runtime(settings, mappings, clients, tables, pipelines, record_reader(settings))
+
+
+def record_reader(settings: Settings) -> RecordReader:
+    """Reads records by the core, where there is one and the settings let it; says once which of both it is."""
+    core = load_core() if settings.core == "auto" else None
+    log.info("records are read by %s", "Python alone" if core is None else "the compiled core")
+    return RecordReader(core)
 
 
 def load_mappings(settings: Settings) -> Mappings:

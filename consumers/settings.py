@@ -227,6 +227,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "512m"
 
+    core: Annotated[
+        Literal["auto", "off"],
+        Meta(
+            description="auto: records are read by the compiled core where it is installed; off: by Python alone, with "
+            "the same results, and slower."
+        ),
+    ] = "auto"
+
     http_port: Annotated[
         Annotated[int, Meta(ge=1, le=65535)] | None,
         Meta(description="Consumer: the port of /metrics, /healthz and /readyz. Without it they are off."),

@@ -14,7 +14,7 @@ from cdc.tracing import UNTRACED, Spans
 from consumers.clients import Clients
 from consumers.pipelines import PipelineFactory
 from consumers.preparation import TablePreparation
-from consumers.runtime import Runtime
+from consumers.runtime import Runtime, record_reader
 from consumers.settings import Settings
 
 __all__ = ["simulated_runtime"]
@@ -48,4 +48,4 @@ def simulated_runtime(
     pipelines = PipelineFactory(
         settings, clients, tables, targets, own, observer, spans, clock=clock, now=clock, sleep=clock.sleep
     )
-    return Runtime(settings, mappings, clients, tables, pipelines)
+    return Runtime(settings, mappings, clients, tables, pipelines, record_reader(settings))

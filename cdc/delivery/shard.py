@@ -97,6 +97,8 @@ class BatchFacts:
     """How long this took, since the batch came or its last part was settled."""
     size_bytes: int = 0
     """The size of the records, as the stream has them."""
+    left_by_core: int = 0
+    """So many records the compiled core left to Python, wholly or in part; none where there is no core."""
 
 
 class ShardConsumer:
@@ -112,13 +114,14 @@ class ShardConsumer:
         shard: str,
         table: str,
         pipeline: ShardPipeline,
-        read: Callable[[Payload], Record],
+        read: Callable[[Sequence[Payload]], Sequence[Record]],
         settings: ShardSettings,
         running: Running,
         holds_lease: Callable[[], bool],
         observe: Callable[[BatchFacts], None],
         clock: Clock = time.monotonic,
         stream: str = "",
+        left_by_core: Callable[[Sequence[Record]], int] = lambda _records: 0,
     ) -> None:
         self.shard = shard
         self._table = table
@@ -129,6 +132,7 @@ class ShardConsumer:
         self._holds_lease = holds_lease
         self._observe = observe
         self._clock = clock
+        self._left_by_core = left_by_core
         self._closed = False
         self._settled: SequenceNumber | None = None  # settled, not yet checkpointed
         self.status = ShardStatus(stream, shard, table, since=clock())
@@ -141,7 +145,7 @@ class ShardConsumer:
             return
         self.status.millis_behind, self.status.read_at = millis_behind, self._clock()
         try:
-            self._process([self._read(payload) for payload in payloads], checkpoint, millis_behind)
+            self._process(self._read(payloads), checkpoint, millis_behind)
             if not self._closed:
                 self.status.unflushed_bytes += sum(len(payload.data) for payload in payloads)
                 if self._due():
@@ -151,7 +155,7 @@ class ShardConsumer:
         except BaseException as failure:  # noqa: BLE001  (what reached the KCL would make it skip the batch)
             self._fail(failure)
 
-    def _process(self, pending: list[Record], checkpoint: Checkpoint, millis_behind: int) -> None:
+    def _process(self, pending: Sequence[Record], checkpoint: Checkpoint, millis_behind: int) -> None:
         pause = self._settings.pause_seconds
         began = self._clock()
         while pending:
@@ -193,6 +197,7 @@ class ShardConsumer:
                 changes=Counter((change.table, change.operation.value) for change in changes),
                 seconds=seconds,
                 size_bytes=sum(map(size_bytes_of, records)),
+                left_by_core=self._left_by_core(records),
             )
         )
 

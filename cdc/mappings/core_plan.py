@@ -1,4 +1,4 @@
-"""A compiled mapping as the core takes it: a plan of nested tuples, in which a pattern that the core can't test is None.
+"""A compiled mapping as the core takes it: nested tuples, in which a pattern that the core can't test is None.
 
 A pattern: its conditions, each a name and what its value has to be, and its alternatives. What a value has to be: such
 a pattern of its members, or whether it may be absent, whether it only has to be there, and the tests of which one has

@@ -69,6 +69,10 @@ class RecordReader:
             for position, (record, change) in enumerate(zip(records, read, strict=True))
         ]
 
+    def left(self, records: Sequence[Record]) -> int:
+        """How many of these records the core has left to the reference, wholly or in part; none where there is none."""
+        return 0 if self.core is None else sum(map(_is_left, records))
+
     def _read_event(self, core: Core, records: list[Any]) -> Sequence[Change | None]:
         if all(map(_is_of_dynamodb, records)):
             facts = core.read_parsed(records)
@@ -123,11 +127,13 @@ def _change(
     operation = _OPERATIONS[operation_name]
     images: Images = CoreImages(core, operation, record)
     number = SequenceNumber(text, int(text)) if sequence is None else sequence
-    change = Change(
-        operation, stream, number, _VIEWS[view], images, created_micros, expired, event_id, is_coarse, wire
-    )
+    change = Change(operation, stream, number, _VIEWS[view], images, created_micros, expired, event_id, is_coarse, wire)
     change.__dict__["core"] = core
     return change
+
+
+def _is_left(record: Record) -> bool:
+    return not isinstance(record, Change) or record.core is None or record.core.was_left
 
 
 def _is_of_dynamodb(record: Any) -> bool:

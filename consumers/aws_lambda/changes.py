@@ -13,7 +13,7 @@ from cdc.delivery.shared import SharedSink
 from cdc.errors import NothingSettled
 from cdc.observer import BatchReceived, ChangesSettled, RecordsSettled
 from cdc.records.change import Change
-from cdc.records.decoding import Record, read_lambda, size_bytes_of
+from cdc.records.decoding import Record, size_bytes_of
 from cdc.sinks import Sink
 from cdc.sinks.functions import FunctionSink
 from consumers.aws_lambda.startup import Answer, Context, Event, Handler, answer_deadline, at_init, open_function
@@ -101,7 +101,7 @@ class ChangesFunction:
         began = pipelines.clock()
         deadline = answer_deadline(context, self._runtime)
         with pipelines.spans("cdc.decode") as facts:
-            records = read_lambda(event)
+            records = self._runtime.records.lambda_event(event)
             facts["records"] = len(records)
         name = source_name(event)
         if records:
@@ -112,7 +112,8 @@ class ChangesFunction:
             self._pipeline.close()  # what is not flushed comes again
         settled = records[: progress.settled]
         size = sum(map(size_bytes_of, settled))
-        pipelines.observer(RecordsSettled(name, len(settled), pipelines.clock() - began, size))
+        left = self._runtime.records.left(settled)
+        pipelines.observer(RecordsSettled(name, len(settled), pipelines.clock() - began, size, left))
         changes = Counter((record.table, record.operation) for record in settled if isinstance(record, Change))
         for (table, operation), count in changes.items():
             pipelines.observer(ChangesSettled(table, operation.value, count))

@@ -44,6 +44,7 @@ TABLE_METRICS: Mapping[str, str] = {
     "Records": _COUNT,
     "Settled": _COUNT,
     "Bytes": _BYTES,
+    "LeftByCore": _COUNT,
     "Inserts": _COUNT,
     "Modifies": _COUNT,
     "Removes": _COUNT,
@@ -190,8 +191,8 @@ class EmbeddedMetrics:
             case BatchReceived(_, records, oldest_seconds):
                 counts["Records"] += records
                 self._time("", "IteratorAge", oldest_seconds)
-            case RecordsSettled(_, records, seconds, size_bytes):
-                counts.update(Settled=records, Bytes=size_bytes)
+            case RecordsSettled(_, records, seconds, size_bytes, left_by_core):
+                counts.update(Settled=records, Bytes=size_bytes, LeftByCore=left_by_core)
                 self._time("", "BatchTime", seconds)
             case ChangesSettled(_, operation, count):
                 counts[_OPERATIONS[operation]] += count

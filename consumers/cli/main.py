@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from cdc._version import __version__
+from cdc.core import load_core
 from cdc.errors import CdcError
 from consumers.cli.archive import archive_app
 from consumers.cli.aside import show_aside
@@ -83,7 +84,8 @@ def _end_beside_java(code: int) -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"dynamodb-cdc {__version__}, Python {platform.python_version()}")
+        core = "no compiled core" if load_core() is None else "compiled core"
+        print(f"dynamodb-cdc {__version__}, {core}, Python {platform.python_version()}")
         raise typer.Exit
 
 
@@ -91,7 +93,13 @@ def _print_version(wanted: bool) -> None:
 def _cdc(
     context: typer.Context,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and Python's.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version, whether it has the core, and Python's.",
+        ),
     ] = False,
 ) -> None:
     """Show the help where no command is named."""

@@ -80,6 +80,9 @@ class Metrics:
         self._record_bytes = self._counter(
             "cdc_record_bytes", "Bytes of the settled records, as the stream has them.", "table"
         )
+        self._left_by_core = self._counter(
+            "cdc_records_left_by_core", "Records that the compiled core left to Python, wholly or in part.", "table"
+        )
         self._write_seconds = Histogram(
             "cdc_write_seconds", "Writes, their retries included.", ["sink"], buckets=_BATCH, registry=self.registry
         )
@@ -97,9 +100,10 @@ class Metrics:
     def __call__(self, event: Event) -> None:  # noqa: PLR0912  (a table of cases)
         """Count an event."""
         match event:
-            case RecordsSettled(table, records, seconds, size_bytes):
+            case RecordsSettled(table, records, seconds, size_bytes, left_by_core):
                 self._records.labels(table).inc(records)
                 self._record_bytes.labels(table).inc(size_bytes)
+                self._left_by_core.labels(table).inc(left_by_core)
                 self._batch_seconds.labels(table).observe(seconds)
             case ChangesSettled(table, operation, count):
                 self._changes.labels(table, operation).inc(count)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from cdc.delivery.shard import BatchFacts, Running, ShardConsumer, ShardPipeline, ShardSettings
 from cdc.errors import CdcError, ConfigError, ConsumerFailed, SinkMisconfigured
+from cdc.records.reading import RecordReader
 from consumers.exit_codes import FAILED, after_signal, exit_code_of
 from consumers.gc_tuning import collect_seldom
 from consumers.kcl.java.artifacts import kcl_jars
@@ -43,6 +44,7 @@ def run(
     settings: KclSettings,
     shard_settings: ShardSettings,
     source: Source,
+    records: RecordReader,
     pipeline_for: Callable[[], ShardPipeline],
     gaps: Gaps,
     *,
@@ -74,12 +76,13 @@ def run(
                 shard=shard_id,
                 table=source.name(arn),
                 pipeline=pipeline_for(),
-                read=source.reader(arn),
+                read=source.reader(arn, records),
                 settings=shard_settings,
                 running=running,
                 holds_lease=lambda: scheduler.holds_lease(lease_key),
                 observe=observe,
                 stream=arn,
+                left_by_core=records.left,
             )
 
         try:

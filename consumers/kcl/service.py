@@ -116,6 +116,7 @@ def serve(settings: Settings, following: Following, status: StatusFile, own: Cal
             kcl_settings(settings, region),
             ShardSettings(settings.flush_bytes, settings.flush_seconds, shutdown_seconds=settings.shutdown_seconds),
             source,
+            runtime.records,
             pipeline_for,
             _gaps(runtime, running, source),
             running=running,

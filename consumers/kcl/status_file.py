@@ -16,7 +16,7 @@ __all__ = ["StatusFile", "tell"]
 
 def tell(observer: Observer, facts: BatchFacts) -> None:
     """Tell an observer what a shard says of a batch."""
-    observer(RecordsSettled(facts.table, facts.outcomes.total(), facts.seconds, facts.size_bytes))
+    observer(RecordsSettled(facts.table, facts.outcomes.total(), facts.seconds, facts.size_bytes, facts.left_by_core))
     for (table, operation), count in facts.changes.items():
         observer(ChangesSettled(table, operation, count))
 

@@ -25,7 +25,7 @@ pub struct Line {
 pub fn line(change: Change<'_>, origin: &Origin<'_>, sequence: &str, version: u64, fields: &Fields) -> Read<Line> {
     let Change { b, tree, record } = change;
     let mut out = Vec::with_capacity(b.len() + 640);
-    let mut name = Vec::with_capacity(96);
+    let mut name = Vec::with_capacity(128);
     identity(&mut name, b, tree, record, origin.label)?;
     out.extend_from_slice(b"{\"Metadata\":{");
     if let Some(created) = record.created_micros {

@@ -199,6 +199,12 @@ pub fn unescaped(inner: &str) -> String {
 /// Write a text as a JSON string, as orjson does.
 pub fn quote(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
+    let is_plain = |&c: &u8| c >= 0x20 && c != b'"' && c != b'\\';
+    if text.as_bytes().iter().all(is_plain) {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     for &c in text.as_bytes() {
         match c {
             b'"' => out.extend_from_slice(b"\\\""),

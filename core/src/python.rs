@@ -12,6 +12,7 @@ use crate::versions;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 enum Payload {
@@ -32,6 +33,7 @@ struct Batch {
 pub struct CoreRecord {
     batch: Arc<Batch>,
     at: usize,
+    was_left: AtomicBool,
 }
 
 impl CoreRecord {
@@ -48,6 +50,14 @@ impl CoreRecord {
 
     fn change<'a>(&'a self, py: Python<'a>) -> PyResult<Change<'a>> {
         Ok(Change { b: self.bytes(py), tree: &self.batch.tree, record: self.record()? })
+    }
+
+    /// The answer, if there is one; that there was none is remembered.
+    fn answer<T>(&self, answer: Read<T>) -> Option<T> {
+        if answer.is_err() {
+            self.was_left.store(true, Ordering::Relaxed);
+        }
+        answer.ok()
     }
 
     fn version(&self, change: Change<'_>, minute: Option<i64>) -> Read<u64> {
@@ -68,6 +78,12 @@ impl CoreRecord {
             Payload::Given(payload) => payload.bind(py).clone(),
             Payload::Made(payload) => PyBytes::new(py, payload),
         }
+    }
+
+    /// Was something of it left to the reference?
+    #[getter]
+    fn was_left(&self) -> bool {
+        self.was_left.load(Ordering::Relaxed)
     }
 
     #[getter]
@@ -105,7 +121,7 @@ impl CoreRecord {
     /// The paths that differ, each with `(has_before, before, has_after, after)`.
     fn differences<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
         let Change { b, tree, record } = self.change(py)?;
-        let Ok(differences) = Differences::of(b, tree, record.before, record.after) else {
+        let Some(differences) = self.answer(Differences::of(b, tree, record.before, record.after)) else {
             return Ok(None);
         };
         let found = PyList::empty(py);
@@ -121,7 +137,7 @@ impl CoreRecord {
     /// The paths that differ.
     fn changed_paths<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
         let Change { b, tree, record } = self.change(py)?;
-        let Ok(differences) = Differences::of(b, tree, record.before, record.after) else {
+        let Some(differences) = self.answer(Differences::of(b, tree, record.before, record.after)) else {
             return Ok(None);
         };
         let found = PyList::empty(py);
@@ -139,13 +155,8 @@ impl CoreRecord {
         minute: Option<i64>,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let change = self.change(py)?;
-        let Ok(version) = self.version(change, minute) else {
-            return Ok(None);
-        };
-        match plan.plan.writes(change) {
-            Ok(writes) => plan.made(py, writes, version).map(Some),
-            Err(Yours) => Ok(None),
-        }
+        let writes = self.version(change, minute).and_then(|version| Ok((plan.plan.writes(change)?, version)));
+        self.answer(writes).map(|(writes, version)| plan.made(py, writes, version)).transpose()
     }
 
     /// The archive's line, and the identity in it. `label`: of a DynamoDB stream.
@@ -162,13 +173,9 @@ impl CoreRecord {
         exclude: &CoreExclude,
     ) -> PyResult<Option<(Bound<'py, PyBytes>, Bound<'py, PyString>)>> {
         let change = self.change(py)?;
-        let Ok(version) = self.version(change, minute) else {
-            return Ok(None);
-        };
-        match line(change, &Origin { table, arn, label }, sequence, version, &exclude.fields) {
-            Ok(line) => Ok(Some((PyBytes::new(py, &line.bytes), PyString::new(py, &line.identity)))),
-            Err(Yours) => Ok(None),
-        }
+        let origin = Origin { table, arn, label };
+        let made = self.version(change, minute).and_then(|at| line(change, &origin, sequence, at, &exclude.fields));
+        Ok(self.answer(made).map(|line| (PyBytes::new(py, &line.bytes), PyString::new(py, &line.identity))))
     }
 }
 
@@ -236,7 +243,7 @@ fn answers(py: Python<'_>, batch: Batch) -> PyResult<Bound<'_, PyList>> {
             found.append(py.None())?;
             continue;
         };
-        let core = CoreRecord { batch: Arc::clone(&batch), at };
+        let core = CoreRecord { batch: Arc::clone(&batch), at, was_left: AtomicBool::new(false) };
         let answer = {
             let b = core.bytes(py);
             let text = |span| string(py, crate::json::at(b, span)).map(Bound::into_any);

@@ -131,7 +131,7 @@ class Deployment:
                 shard=shard_id,
                 table=source.name(arn),
                 pipeline=runtime.pipelines.pipeline(CONSUMER, kcl.pause_now),
-                read=source.reader(arn),
+                read=source.reader(arn, runtime.records),
                 settings=ShardSettings(flush_seconds=5.0),
                 running=running,
                 holds_lease=holds_lease,

@@ -13,6 +13,7 @@ from cdc import Applied, Change, Deadline, Operation, Outcome, Superseded
 from cdc.dead_letters.latest_state import WriteLatestState
 from cdc.outcome import settled
 from cdc.records.attributes import RawItem, encode_item
+from cdc.records.change import ParsedImages
 from cdc.records.identity import keys_digest
 from cdc.testing import change
 

@@ -196,14 +196,15 @@ def a_redrive_does_not_look_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_archive_leaves_images_out(patch: pytest.MonkeyPatch) -> None:
-    honest = archive.line_of
+    honest = archive.archived_of
 
-    def line_of(one: Change, exclude: Any = ()) -> bytes:
-        line = orjson.loads(honest(one, exclude))
+    def archived_of(one: Change, exclude: Any = ()) -> archive.ArchivedChange:
+        archived = honest(one, exclude)
+        line = orjson.loads(archived.line)
         line.get(archive.WITHOUT_NEW_IMAGE, line).pop("OldImage", None)
-        return orjson.dumps(line)
+        return msgspec.structs.replace(archived, line=orjson.dumps(line))
 
-    patch.setattr(s3, "line_of", line_of)
+    patch.setattr(s3, "archived_of", archived_of)
 
 
 def good_changes_are_spilled_at_once(patch: pytest.MonkeyPatch) -> None:

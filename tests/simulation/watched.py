@@ -80,7 +80,9 @@ class WatchedPipeline:
 class CheckedShard:
     """A shard's consumer whose checkpoints are checked as they are made."""
 
-    def __init__(self, consumer: ShardConsumer, read: Callable[[Payload], Record], checker: Checker) -> None:
+    def __init__(
+        self, consumer: ShardConsumer, read: Callable[[Sequence[Payload]], Sequence[Record]], checker: Checker
+    ) -> None:
         self._consumer = consumer
         self._read = read
         self._checker = checker
@@ -88,7 +90,7 @@ class CheckedShard:
 
     def process(self, payloads: Sequence[Payload], checkpoint: Checkpoint, millis_behind: int = 0) -> None:
         """Take a batch."""
-        self._open += [record for record in map(self._read, payloads) if isinstance(record, Change)]
+        self._open += [record for record in self._read(payloads) if isinstance(record, Change)]
         self._consumer.process(payloads, self._checked(checkpoint), millis_behind)
 
     def lease_lost(self) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
+
+import msgspec
 
 from cdc.dead_letters.redrive import Redriver
 from cdc.dead_letters.s3 import S3DeadLetters
 from cdc.delivery.shard import Payload, Running, ShardConsumer, ShardSettings
 from cdc.errors import ConfigError, SinkError, SinkUnavailable
 from cdc.records.change import Change
-from cdc.records.decoding import Record, read_adapter, read_lambda
+from cdc.records.decoding import Record, read_lambda
 from cdc.records.stream import Stream
 from cdc.testing.clock import SimulatedClock
 from cdc.testing.faults import Faults, Killed
@@ -88,6 +90,8 @@ class World:
         self._container: tuple[Runtime, ChangesFunction] | None = None
         self._runnings: dict[str, Running] = {}
         self._workers = 0
+        self._cores = random.Random(f"cores of {plan.seed}")  # noqa: S311  (not a secret)
+        """Which processes read by the core, where there is one; drawn apart, so that a seed is the same without."""
         self.kinesis: SimulatedKinesis | None = None
         self.kcl: SimulatedKcl | None = None
         self.mapping: SimulatedEventSourceMapping | None = None
@@ -160,8 +164,9 @@ class World:
     def runtime(self, asked: Callable[..., None] | None = None) -> Runtime:
         """The parts of a new process; `asked` is told of each request to a server."""
         asked = asked or self._asked
+        settings = msgspec.structs.replace(self.settings, core=self._cores.choice(("auto", "off")))
         return simulated_runtime(
-            self.settings,
+            settings,
             self.files.deployed(),
             self.clock,
             opensearch=WatchedClient(self.server, asked),
@@ -190,8 +195,8 @@ class World:
             runtime = self.runtime()  # a process that was deployed meanwhile
         self.undisturbed(lambda: self._prepared(runtime, stream))
 
-        def read(payload: Payload) -> Record:
-            return read_adapter(payload.data, stream)
+        def read(payloads: Sequence[Payload]) -> Sequence[Record]:
+            return runtime.records.adapter([payload.data for payload in payloads], stream)
 
         consumer = ShardConsumer(
             shard=shard_id,

@@ -97,7 +97,7 @@ class World:
             shard="shard-1",
             table="shop",
             pipeline=runtime.pipelines.pipeline(CONSUMER),
-            read=lambda payload: read_adapter(payload.data, STREAM),
+            read=lambda payloads: [read_adapter(payload.data, STREAM) for payload in payloads],
             settings=ShardSettings(flush_seconds=60, pause_seconds=0, pause_max_seconds=0),
             running=self.running,
             holds_lease=lambda: self.held,

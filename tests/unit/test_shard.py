@@ -75,7 +75,7 @@ def consumer(recorder: Recorder, running: Running | None = None, **settings: flo
         shard="shard-1",
         table="shop",
         pipeline=recorder,
-        read=lambda payload: read_adapter(payload.data, STREAM),
+        read=lambda payloads: [read_adapter(payload.data, STREAM) for payload in payloads],
         settings=ShardSettings(pause_seconds=0.0, pause_max_seconds=0.0, **settings),  # type: ignore[arg-type]
         running=running or Running(),
         holds_lease=lambda: recorder.held,

@@ -48,7 +48,7 @@ class Fleet:
                 shard=shard,
                 table=stream.table,
                 pipeline=Pipeline(self.sink, None),
-                read=lambda given: read_adapter(given.data, stream),
+                read=lambda given: [read_adapter(one.data, stream) for one in given],
                 settings=ShardSettings(flush_bytes=1, flush_seconds=30.0),
                 running=running,
                 holds_lease=holds_lease,

@@ -17,6 +17,7 @@ from cdc.errors import ConfigError, SinkUnavailable
 from cdc.outcome import Applied, Deferred
 from cdc.records.change import Change, StreamView
 from cdc.records.decoding import Record
+from cdc.records.reading import RecordReader
 from cdc.records.stream import Stream
 from cdc.testing import MemorySink
 from consumers.kcl.service import Following
@@ -43,7 +44,7 @@ def facts(*tables: str) -> tuple[TableFacts, ...]:
 def kinesis_change(table: str = "shop", number: str = NUMBER) -> Record:
     data = orjson.dumps({**payload("kinesis-record"), "tableName": table})
     source = KinesisSource(KinesisStream(KINESIS, "changes", NOW, 24))
-    return source.reader(KINESIS)(Payload(data, number))
+    return source.reader(KINESIS, RecordReader())([Payload(data, number)])[0]
 
 
 def test_a_record_of_kinesis_has_the_sequence_number_that_the_kcl_gives() -> None:

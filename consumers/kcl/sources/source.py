@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cdc.delivery.consumer_state import RETENTION_SECONDS
 from cdc.delivery.shard import Payload
 from cdc.errors import ConfigError
-from cdc.records.decoding import Record, read_adapter, read_kinesis
+from cdc.records.decoding import Record
+from cdc.records.reading import RecordReader
 from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
 from cdc.records.stream import Stream
 from consumers.kcl.leases.gaps import Gaps
@@ -61,8 +62,8 @@ class Source(Protocol):
         """The stream that carries a table's changes; None: the table's own that is on."""
         ...
 
-    def reader(self, arn: str) -> Callable[[Payload], Record]:
-        """The function that reads the stream's records."""
+    def reader(self, arn: str, records: RecordReader) -> Callable[[Sequence[Payload]], Sequence[Record]]:
+        """The function that reads batches of the stream's records."""
         ...
 
     def retrieval(self, jpype: Any, settings: KclSettings, gaps: Gaps) -> Retrieval:
@@ -118,9 +119,9 @@ class TableSource:
         """See `Source.stream_of`."""
         return None
 
-    def reader(self, arn: str) -> Callable[[Payload], Record]:
+    def reader(self, arn: str, records: RecordReader) -> Callable[[Sequence[Payload]], Sequence[Record]]:
         """See `Source.reader`."""
-        return partial(_read_adapter, stream=Stream.dynamodb(arn))
+        return partial(_read_adapter, records, Stream.dynamodb(arn))
 
     def retrieval(self, jpype: Any, settings: KclSettings, gaps: Gaps) -> Retrieval:
         """See `Source.retrieval`."""
@@ -166,9 +167,9 @@ class KinesisSource:
         """See `Source.stream_of`."""
         return Stream.kinesis(self.stream.arn, table)
 
-    def reader(self, arn: str) -> Callable[[Payload], Record]:
+    def reader(self, arn: str, records: RecordReader) -> Callable[[Sequence[Payload]], Sequence[Record]]:
         """See `Source.reader`."""
-        return partial(_read_kinesis, arn=arn)
+        return partial(_read_kinesis, records, arn)
 
     def retrieval(self, jpype: Any, settings: KclSettings, gaps: Gaps) -> Retrieval:
         """See `Source.retrieval`."""
@@ -184,12 +185,13 @@ def _named(runtime: Runtime) -> list[str]:
     return [file.table for file in runtime.mappings.files if not set(file.table) & set("*?[")]
 
 
-def _read_adapter(payload: Payload, stream: Stream) -> Record:
-    return read_adapter(payload.data, stream)
+def _read_adapter(records: RecordReader, stream: Stream, payloads: Sequence[Payload]) -> Sequence[Record]:
+    return records.adapter([payload.data for payload in payloads], stream)
 
 
-def _read_kinesis(payload: Payload, arn: str) -> Record:
-    return read_kinesis(payload.data, arn, SequenceNumber.parse(payload.sequence, KINESIS_DIGITS))
+def _read_kinesis(records: RecordReader, arn: str, payloads: Sequence[Payload]) -> Sequence[Record]:
+    sequences = [SequenceNumber.parse(payload.sequence, KINESIS_DIGITS) for payload in payloads]
+    return records.kinesis([payload.data for payload in payloads], arn, sequences)
 
 
 def follow_tables(tables: Sequence[str]) -> TableSource:
