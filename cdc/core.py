@@ -7,7 +7,7 @@ takes: `cdc.records.decoding`, `cdc.mappings.compiled`, `cdc.archive`.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +22,6 @@ class Core(Protocol):
 
     def read(self, payloads: list[bytes], wire: str) -> list[Facts | None]:
         """The facts of each record of a batch; None: the reference is to read it."""
-        ...
-
-    def read_parsed(self, records: list[Any]) -> list[Facts | None]:
-        """The facts of each record of a Lambda event, as `json.loads` gives them; None: the reference's."""
         ...
 
 

@@ -25,6 +25,7 @@ __all__ = ["RecordReader"]
 
 _OPERATIONS = {operation.value: operation for operation in Operation}
 _VIEWS = {view.value: view for view in StreamView}
+_JSON_ALONE = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class RecordReader:
         ]
 
     def lambda_event(self, event: Mapping[str, Any]) -> Sequence[Record]:
-        """The records of a Lambda event; see `read_lambda`.
+        """The records of a Lambda event, as `json.loads` gives it; see `read_lambda`.
 
         Raises:
             ConfigError: the event is not of DynamoDB Streams or Kinesis: the function's trigger is a wrong one.
@@ -75,7 +76,7 @@ class RecordReader:
 
     def _read_event(self, core: Core, records: list[Any]) -> Sequence[Change | None]:
         if all(map(_is_of_dynamodb, records)):
-            facts = core.read_parsed(records)
+            facts = core.read([*map(_json_of, records)], Wire.LAMBDA.value)
             return [one and _of_dynamodb(one, record) for one, record in zip(facts, records, strict=True)]
         data = [_data_of_kinesis(record) for record in records]
         facts = core.read([one or b"" for one in data], Wire.KINESIS.value)
@@ -134,6 +135,14 @@ def _change(
 
 def _is_left(record: Record) -> bool:
     return not isinstance(record, Change) or record.core is None or record.core.was_left
+
+
+def _json_of(record: dict[str, Any]) -> bytes:
+    """The record's bytes; none if it has no such form: lone surrogates, integers of more than 64 bits."""
+    try:
+        return orjson.dumps(record, option=_JSON_ALONE)
+    except TypeError:
+        return b""
 
 
 def _is_of_dynamodb(record: Any) -> bool:

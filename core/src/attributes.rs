@@ -160,7 +160,10 @@ impl Tree {
     fn counterpart(&self, b: &[u8], name: Span, expected: u32, start: u32, limit: u32) -> Option<u32> {
         let wanted = at(b, name);
         let from = |at, end| Children { tree: self, at, end };
-        from(expected, limit).chain(from(start, expected)).take(NEAR).find(|&node| at(b, self.node(node).name) == wanted)
+        from(expected, limit)
+            .chain(from(start, expected))
+            .take(NEAR)
+            .find(|&node| at(b, self.node(node).name) == wanted)
     }
 
     fn list(&mut self, b: &[u8], i: usize, beside: Option<u32>, depth: u32) -> Read<usize> {
@@ -193,15 +196,7 @@ impl Tree {
     }
 
     /// Read the value at `i`, beside the value `beside`; where it ends.
-    fn value(
-        &mut self,
-        b: &[u8],
-        i: usize,
-        name: Span,
-        out: usize,
-        beside: Option<u32>,
-        depth: u32,
-    ) -> Read<usize> {
+    fn value(&mut self, b: &[u8], i: usize, name: Span, out: usize, beside: Option<u32>, depth: u32) -> Read<usize> {
         let here = self.open(name);
         let (tag, content) = tag(b, i)?;
         let beside = beside.filter(|&node| self.node(node).tag == tag);
@@ -492,7 +487,10 @@ mod tests {
     #[test]
     fn the_second_image_is_the_same_as_if_it_stood_alone() {
         let pairs = [
-            (r#"{"a":{"S":"1"},"b":{"L":[{"N":"1"},{"N":"2"}]}}"#, r#"{"a":{"S":"1"},"b":{"L":[{"N":"1"},{"N":"3"}]}}"#),
+            (
+                r#"{"a":{"S":"1"},"b":{"L":[{"N":"1"},{"N":"2"}]}}"#,
+                r#"{"a":{"S":"1"},"b":{"L":[{"N":"1"},{"N":"3"}]}}"#,
+            ),
             (r#"{"a":{"S":"1"},"b":{"S":"2"}}"#, r#"{"b":{"S":"2"},"a":{"S":"1"},"c":{"M":{"a":{"S":"1"}}}}"#),
             (r#"{"a":{"M":{"x":{"N":"1"}}}}"#, r#"{"a":{"M":{"x":{"N":"1"},"y":{"M":{}}}}}"#),
         ];

@@ -185,7 +185,8 @@ impl Plan {
         let unfit = unfit.into_iter().map(text).collect::<Read<_>>()?;
         let keys = tree.children(change.record.keys).map(|key| {
             let name = at(b, tree.node(key).name);
-            let renamed = owner.fields.rename.iter().rev().find(|(path, _)| path.len() == 1 && path[0].as_bytes() == name);
+            let renamed =
+                owner.fields.rename.iter().rev().find(|(path, _)| path.len() == 1 && path[0].as_bytes() == name);
             renamed.map_or_else(|| text(name), |(_, new)| Ok(Cow::Borrowed(new.as_str())))
         });
         let keys = keys.collect::<Read<_>>()?;

@@ -58,9 +58,8 @@ fn escape_end(b: &[u8], i: usize) -> Read<usize> {
         b'u' => {
             let hex = b.get(i + 2..i + 6).ok_or(Yours)?;
             let has_short_form = matches!(hex, b"0008" | b"0009" | b"000a" | b"000c" | b"000d");
-            let is_control = hex.starts_with(b"00")
-                && matches!(hex[2], b'0' | b'1')
-                && matches!(hex[3], b'0'..=b'9' | b'a'..=b'f');
+            let is_control =
+                hex.starts_with(b"00") && matches!(hex[2], b'0' | b'1') && matches!(hex[3], b'0'..=b'9' | b'a'..=b'f');
             if is_control && !has_short_form {
                 Ok(i + 6)
             } else {

@@ -24,7 +24,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::python::{read, read_parsed, CoreRecord};
+    use crate::python::{read, CoreRecord};
     #[pymodule_export]
     use crate::spec::{CoreExclude, CorePlan};
 }

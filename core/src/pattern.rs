@@ -150,8 +150,7 @@ impl Test {
             }
             _ if tag != Tag::S => Ok(false),
             _ => {
-                let value: Cow<str> =
-                    if content.contains('\\') { unescaped(content).into() } else { content.into() };
+                let value: Cow<str> = if content.contains('\\') { unescaped(content).into() } else { content.into() };
                 Ok(self.fits(&value))
             }
         }

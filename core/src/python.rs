@@ -7,7 +7,7 @@ use crate::differences::{Differences, Step};
 use crate::json::{at, Read, Yours};
 use crate::records::{self, Record, Wire};
 use crate::spec::{CoreExclude, CorePlan};
-use crate::values::{item, string, value, write_parsed};
+use crate::values::{item, string, value};
 use crate::versions;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -15,15 +15,10 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-enum Payload {
-    Given(Py<PyBytes>),
-    Made(Vec<u8>),
-}
-
 /// The records of one call: one tree, one text, the bytes that all of it refers to.
 struct Batch {
     tree: Tree,
-    payloads: Vec<Payload>,
+    payloads: Vec<Py<PyBytes>>,
     records: Vec<Read<Record>>,
 }
 
@@ -38,10 +33,7 @@ pub struct CoreRecord {
 
 impl CoreRecord {
     fn bytes<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
-        match &self.batch.payloads[self.at] {
-            Payload::Given(payload) => payload.as_bytes(py),
-            Payload::Made(payload) => payload,
-        }
+        self.batch.payloads[self.at].as_bytes(py)
     }
 
     fn record(&self) -> PyResult<&Record> {
@@ -62,9 +54,7 @@ impl CoreRecord {
 
     fn version(&self, change: Change<'_>, minute: Option<i64>) -> Read<u64> {
         match minute {
-            Some(minute) => {
-                versions::in_stream(minute, crate::json::text(change.b, change.record.sequence)?)
-            }
+            Some(minute) => versions::in_stream(minute, crate::json::text(change.b, change.record.sequence)?),
             None => versions::at(change.record.created_micros.ok_or(Yours)?),
         }
     }
@@ -74,10 +64,7 @@ impl CoreRecord {
 impl CoreRecord {
     /// The record's bytes.
     fn payload<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        match &self.batch.payloads[self.at] {
-            Payload::Given(payload) => payload.bind(py).clone(),
-            Payload::Made(payload) => PyBytes::new(py, payload),
-        }
+        self.batch.payloads[self.at].bind(py).clone()
     }
 
     /// Was something of it left to the reference?
@@ -207,25 +194,8 @@ pub fn read<'py>(py: Python<'py>, payloads: &Bound<'py, PyList>, wire: &str) -> 
     }
     let bytes: Vec<&[u8]> = given.iter().map(|payload| payload.as_bytes()).collect();
     let (tree, records) = py.detach(|| read_all(&bytes, wire));
-    let payloads = given.into_iter().map(|payload| Payload::Given(payload.unbind())).collect();
+    let payloads = given.into_iter().map(Bound::unbind).collect();
     answers(py, Batch { tree, payloads, records })
-}
-
-/// Read records of a Lambda event, as `json.loads` gives them; as `read`.
-#[pyfunction]
-pub fn read_parsed<'py>(py: Python<'py>, records: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyList>> {
-    let mut payloads = Vec::with_capacity(records.len());
-    for record in records {
-        let mut payload = Vec::with_capacity(2048);
-        if write_parsed(&mut payload, &record, 0).is_err() {
-            payload.clear(); // no JSON: it will not be read
-        }
-        payloads.push(payload);
-    }
-    let bytes: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
-    let (tree, found) = py.detach(|| read_all(&bytes, Wire::Lambda));
-    let payloads = payloads.into_iter().map(Payload::Made).collect();
-    answers(py, Batch { tree, payloads, records: found })
 }
 
 fn read_all(payloads: &[&[u8]], wire: Wire) -> (Tree, Vec<Read<Record>>) {

@@ -371,4 +371,3 @@ pub fn sorted_keys(b: &[u8], tree: &Tree, keys: u32) -> Vec<u32> {
     found.sort_unstable_by(|&one, &other| at(b, tree.node(one).name).cmp(at(b, tree.node(other).name)));
     found
 }
-

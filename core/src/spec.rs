@@ -44,12 +44,7 @@ impl CorePlan {
 
 impl CorePlan {
     /// The writes as `Put` and `Delete`.
-    pub fn made<'py>(
-        &self,
-        py: Python<'py>,
-        writes: Vec<Write<'_>>,
-        version: u64,
-    ) -> PyResult<Bound<'py, PyTuple>> {
+    pub fn made<'py>(&self, py: Python<'py>, writes: Vec<Write<'_>>, version: u64) -> PyResult<Bound<'py, PyTuple>> {
         let made = writes.into_iter().map(|write| {
             let (index, routing) = (self.names[write.index].bind(py), write.routing);
             match write.what {

@@ -1,11 +1,11 @@
-//! Values as Python has them: the twin of `decode_value`; and parsed JSON back to bytes.
+//! Values as Python has them: the twin of `decode_value`.
 
 use crate::attributes::{self, content, Tag, Tree};
-use crate::json::{at, elements, unescaped, Read, Yours};
+use crate::json::{at, elements, unescaped, Yours};
 use crate::numbers;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyString, PyType};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFrozenSet, PyInt, PyList, PyString, PyType};
 
 static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
@@ -87,55 +87,6 @@ pub fn string<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyStrin
 /// What was read once can be read again.
 fn never(_: Yours) -> PyErr {
     pyo3::exceptions::PySystemError::new_err("what was read can't be read again")
-}
-
-const DEEPEST: usize = 100;
-
-/// Write what `json.loads` gives as compact JSON; what has no such form, or a subclass of what has, is `Yours`.
-pub fn write_parsed(out: &mut Vec<u8>, value: &Bound<'_, PyAny>, depth: usize) -> Read<()> {
-    if depth > DEEPEST {
-        return Err(Yours);
-    }
-    if let Ok(text) = value.cast_exact::<PyString>() {
-        crate::json::quote(out, text.to_str().map_err(|_| Yours)?);
-    } else if let Ok(map) = value.cast_exact::<PyDict>() {
-        out.push(b'{');
-        for (position, (name, inner)) in map.iter().enumerate() {
-            if position > 0 {
-                out.push(b',');
-            }
-            let name = name.cast_exact::<PyString>().map_err(|_| Yours)?;
-            crate::json::quote(out, name.to_str().map_err(|_| Yours)?);
-            out.push(b':');
-            write_parsed(out, &inner, depth + 1)?;
-        }
-        out.push(b'}');
-    } else if let Ok(list) = value.cast_exact::<PyList>() {
-        out.push(b'[');
-        for (position, inner) in list.iter().enumerate() {
-            if position > 0 {
-                out.push(b',');
-            }
-            write_parsed(out, &inner, depth + 1)?;
-        }
-        out.push(b']');
-    } else if let Ok(flag) = value.cast_exact::<PyBool>() {
-        out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
-    } else if value.is_none() {
-        out.extend_from_slice(b"null");
-    } else if let Ok(number) = value.cast_exact::<PyInt>() {
-        crate::json::digits(out, number.extract::<i64>().map_err(|_| Yours)?);
-    } else if let Ok(number) = value.cast_exact::<PyFloat>() {
-        let number = number.value();
-        if number.fract() != 0.0 || number.abs() >= 1e15 {
-            return Err(Yours);
-        }
-        crate::json::digits(out, number as i64);
-        out.extend_from_slice(b".0");
-    } else {
-        return Err(Yours);
-    }
-    Ok(())
 }
 
 fn utf8(bytes: &[u8]) -> PyResult<&str> {

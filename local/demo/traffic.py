@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_dynamodb.literals import StreamViewTypeType
 
-__all__ = ["TABLE", "Traffic", "enable_stream", "fill", "make_table"]
+__all__ = ["TABLE", "Traffic", "enable_stream", "fill", "make_table", "order_items", "profile_item"]
 
 TABLE = "shop"
 _BATCH = 25  # Amazon DynamoDB API Reference, "BatchWriteItem": 25 items at most
@@ -60,10 +60,10 @@ def fill(client: DynamoDBClient, customers: int, seed: int = 5) -> list[tuple[st
     orders: list[tuple[str, str]] = []
     for number in range(customers):
         customer = f"CUSTOMER#old-{number}"
-        items.append(_profile(chance, customer))
+        items.append(profile_item(chance, customer))
         for _ in range(chance.randrange(1, 4)):
             orders.append((customer, f"ORDER#{chance.randrange(10**9):09d}"))
-            items += _order(chance, *orders[-1])
+            items += order_items(chance, *orders[-1])
     for start in range(0, len(items), _BATCH):
         requests: Any = _put_requests(items[start : start + _BATCH])
         while requests:
@@ -101,13 +101,13 @@ class Traffic:
 
     def _write(self, chance: random.Random, writer: int, until: float) -> None:
         customers = [f"CUSTOMER#{writer}-{number}" for number in range(12)]
-        self._put(*[_profile(chance, customer) for customer in customers])
+        self._put(*[profile_item(chance, customer) for customer in customers])
         orders: list[tuple[str, str]] = list(self.existing[writer :: self.threads])
         actions: list[Callable[[], None]] = [
             lambda: self._new_orders(chance, customers, orders),
             lambda: self._pay(chance, orders),
             lambda: self._burst(chance, orders),
-            lambda: self._put(_profile(chance, chance.choice(customers))),
+            lambda: self._put(profile_item(chance, chance.choice(customers))),
             lambda: self._cancel(chance, orders),
             lambda: self._view(chance, orders),
         ]
@@ -155,7 +155,7 @@ class Traffic:
         for _ in range(chance.randrange(1, 7)):
             order = (chance.choice(customers), f"ORDER#{chance.randrange(10**9):09d}")
             orders.append(order)
-            items += _order(chance, *order)
+            items += order_items(chance, *order)
         self._put(*items)
 
     def _pay(self, chance: random.Random, orders: list[tuple[str, str]]) -> None:
@@ -198,7 +198,7 @@ def _key(key: tuple[str, str]) -> dict[str, Any]:
     return {"pk": {"S": key[0]}, "sk": {"S": key[1]}}
 
 
-def _order(chance: random.Random, customer: str, key: str) -> list[dict[str, Any]]:
+def order_items(chance: random.Random, customer: str, key: str) -> list[dict[str, Any]]:
     """An order and its lines: four items at most."""
     order = {
         "pk": customer,
@@ -224,7 +224,7 @@ def _order(chance: random.Random, customer: str, key: str) -> list[dict[str, Any
     return [order, *lines]
 
 
-def _profile(chance: random.Random, customer: str) -> dict[str, Any]:
+def profile_item(chance: random.Random, customer: str) -> dict[str, Any]:
     """Every attribute type."""
     name, password = chance.choice(_NAMES), f"{chance.getrandbits(128):032x}"
     return {

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import random
+import re
+from base64 import b64decode
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -14,7 +19,7 @@ from hypothesis import strategies as st
 from benchmarks.shapes import STREAM
 from cdc.archive import archived_of
 from cdc.core import Core, load_core
-from cdc.errors import ImageMissing
+from cdc.errors import ImageMissing, MalformedRecord
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.mappings.model import TOMBSTONE_FIELD
@@ -22,10 +27,23 @@ from cdc.mappings.writes import Put, Write
 from cdc.outcome import Rejected
 from cdc.records.attributes import encode_item, encode_value
 from cdc.records.change import Change
-from cdc.records.decoding import Record, Unreadable, size_bytes_of
+from cdc.records.decoding import (
+    Record,
+    Unreadable,
+    change_from_stream_record,
+    read_adapter,
+    read_kinesis,
+    size_bytes_of,
+)
 from cdc.records.reading import RecordReader
 from cdc.records.sequence import KINESIS_DIGITS, SequenceNumber
+from cdc.testing.changes import stream_record
+from local.demo.traffic import order_items, profile_item
+from tests.events import payload
 from tests.strategies import items, names, values
+
+if TYPE_CHECKING:
+    from cdc._core import Facts
 
 core_or_none = load_core()
 if core_or_none is None:
@@ -56,15 +74,15 @@ COMPILED = [compiled(number) for number in range(len(MAPPINGS))]
 EXCLUDED = [(), (("a",), ("m", "x"), ("pk",))]
 
 
-def readings(payload: bytes, wire: str) -> Iterator[tuple[Record, Record]]:
+def readings(given: bytes, wire: str) -> Iterator[tuple[Record, Record]]:
     """The record as the core reads it, where it does, and as the reference reads it."""
     if wire == "adapter":
-        pairs = [RecordReader(core).adapter([payload], STREAM) for core in (CORE, None)]
+        pairs = [RecordReader(core).adapter([given], STREAM) for core in (CORE, None)]
     elif wire == "kinesis":
         number = SequenceNumber.parse("49590338271490256608559692538361571095921575989136588898", KINESIS_DIGITS)
-        pairs = [RecordReader(core).kinesis([payload], KINESIS, [number]) for core in (CORE, None)]
+        pairs = [RecordReader(core).kinesis([given], KINESIS, [number]) for core in (CORE, None)]
     else:
-        event = {"Records": [orjson.loads(payload)]}
+        event = {"Records": [orjson.loads(given)]}
         pairs = [list(RecordReader(core).lambda_event(event)) for core in (CORE, None)]
     yield from zip(*pairs, strict=True)
 
@@ -176,3 +194,119 @@ def records(draw: st.DrawFn) -> tuple[bytes, str]:
 def test_the_core_says_what_the_reference_says(drawn: tuple[bytes, str]) -> None:
     for by_core, by_reference in readings(*drawn):
         agrees(by_core, by_reference)
+
+
+def recorded() -> Iterator[tuple[bytes, str]]:
+    """The records of `tests/events`, and of the demo's items, each put, changed and removed."""
+    yield orjson.dumps(payload("kcl-record")), "adapter"
+    yield orjson.dumps(payload("kinesis-record")), "kinesis"
+    for record in payload("lambda-kinesis")["Records"]:
+        yield orjson.dumps(orjson.loads(b64decode(record["kinesis"]["data"]))), "kinesis"
+    for name in ("lambda-dynamodb", "lambda-dynamodb-views"):
+        for record in payload(name)["Records"]:
+            yield orjson.dumps(record), "lambda"
+    chance = random.Random(1)  # noqa: S311  (the same items at every run)
+    for number in range(100):
+        customer = f"CUSTOMER#{number}"
+        for item in (*order_items(chance, customer, f"ORDER#{number}"), profile_item(chance, customer)):
+            keys = {name: item[name] for name in ("pk", "sk")}
+            changed = {**item, "status": "paid", "n": number}
+            for before, after in ((None, item), (item, changed), (changed, None)):
+                yield orjson.dumps(stream_record(keys, before, after, sequence=number + 1)), "lambda"
+
+
+def test_ordinary_records_are_the_cores() -> None:
+    taken = [agrees(*pair) for one in recorded() for pair in readings(*one)]
+    whole = [record for one in recorded() for record, _ in readings(*one) if isinstance(record, Change)]
+    for change in whole:
+        writes(COMPILED[0], change)
+        archived_of(change)
+    reader = RecordReader(CORE)
+    assert taken.count(True) >= 0.99 * len(taken)
+    assert reader.left(whole) <= 0.01 * len(whole)
+
+
+FUZZED = int(os.environ.get("FUZZED", "200000"))
+"""So many mutated records are tried in a run."""
+_SNIPPETS = [bytes([byte]) for byte in b'{}[]",:\\0189eE+-.tnu /A='] + [
+    *(b'{"N":"1"}', b'{"S":""}', b'"NewImage":{},', b'"a":{"S":"1"},', b"null", b"\\u0000", b"\xff", b'"pk"', b"1.0"),
+    *(b'"Keys":{"pk":{"S":"2"}},', b'{"NULL":false}', b'{"M":{}}', b"9" * 45, b"E+200"),
+]
+
+
+def mutated(chance: random.Random, original: bytes) -> bytes:
+    """The record with some of its bytes changed, taken out, put in twice or put elsewhere."""
+    found = bytearray(original)
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        at = chance.randrange(len(found) + 1)
+        end = min(len(found), at + chance.choice((0, 1, 1, 2, 9, 40)))
+        match chance.randrange(4):
+            case 0:
+                found[at:end] = chance.choice(_SNIPPETS)
+            case 1:
+                found[at:at] = found[at:end]
+            case 2:
+                to = chance.randrange(len(found) + 1)
+                found[to:to] = found[at:end]
+            case _:
+                members = [one.start() for one in re.finditer(rb'"[^"]{0,12}":\{"[A-Z]{1,4}":[^{}]*\},?', found)]
+                start = chance.choice(members) if members else at
+                member = re.match(rb'"[^"]{0,12}":\{"[A-Z]{1,4}":[^{}]*\},?', found[start:])
+                to = chance.choice(members) if members else at
+                found[to:to] = member[0] if member else b""
+    return bytes(found)
+
+
+def test_no_mutated_record_is_read_otherwise_than_by_the_reference() -> None:
+    """In batches, as the core reads them: a record that is left half-read must not show in another."""
+    chance = random.Random(int(os.environ.get("FUZZ_SEED", date.today().toordinal())))  # noqa: S311, DTZ011
+    originals = [one for one in recorded() if len(one[0]) < 2000]
+    compiled, taken = COMPILED[1], 0
+    for _ in range(0, FUZZED, 500):
+        wire = chance.choice(["lambda", "adapter", "kinesis"])
+        chosen = [chance.choice(originals) for _ in range(50)]
+        given = [mutated(chance, original) for original, _ in chosen for _ in range(10)]
+        number = SequenceNumber("1", 1)
+        for one, facts in zip(given, CORE.read(given, wire), strict=True):
+            if facts is None:
+                continue
+            taken += 1
+            by_core = change_of(facts, one, wire, number)
+            by_reference = read_alone(one, wire, number)
+            assert isinstance(by_reference, Change), one
+            assert by_core == by_reference, one
+            assert writes(compiled, by_core) == writes(compiled, by_reference), one
+            assert archived_of(by_core) == archived_of(by_reference), one
+    assert taken > FUZZED / 20, taken
+
+
+def read_alone(given: bytes, wire: str, number: SequenceNumber) -> Record:
+    if wire == "kinesis":
+        return read_kinesis(given, KINESIS, number)
+    if wire == "adapter":
+        return read_adapter(given, STREAM)
+    try:
+        return change_from_stream_record(orjson.loads(given), STREAM)
+    except (MalformedRecord, orjson.JSONDecodeError) as error:
+        return Unreadable(given, MalformedRecord(str(error)), None, "")
+
+
+def change_of(facts: Facts, given: bytes, wire: str, number: SequenceNumber) -> Record:
+    """The change of these facts, as the readers make it."""
+    only = CoreSaying(facts)
+    if wire == "kinesis":
+        return RecordReader(only).kinesis([given], KINESIS, [number])[0]
+    if wire == "adapter":
+        return RecordReader(only).adapter([given], STREAM)[0]
+    record = {**orjson.loads(given), "eventSource": "aws:dynamodb", "eventSourceARN": STREAM.arn}
+    return RecordReader(only).lambda_event({"Records": [record]})[0]
+
+
+@dataclass(frozen=True)
+class CoreSaying:
+    """A core that has read one record."""
+
+    facts: Facts
+
+    def read(self, payloads: list[bytes], wire: str) -> list[Facts | None]:
+        return [self.facts]

@@ -80,6 +80,7 @@ def test_a_line_for_the_table_and_one_for_each_sink_end_an_invocation() -> None:
         "Records": 5,
         "Settled": 4,
         "Bytes": 900,
+        "LeftByCore": 0,
         "Inserts": 3,
         "Modifies": 0,
         "Removes": 1,
