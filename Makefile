@@ -1,11 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
-# found before the folder itself: the modules that every record passes, as machine code
-CAN_COMPILE = command -v cc >/dev/null && test -f "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
-COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=build/compiled:.
+CRATE := --manifest-path core/Cargo.toml
 
-.PHONY: help demo test unit any-item test-docker simulate chaos soak failover lint format lock docs lambda bench bench-quick bench-cold test-compiled clean
+.PHONY: help demo test unit any-item test-docker simulate chaos soak failover lint format lock docs lambda core wheels bench bench-quick bench-cold clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -38,10 +36,19 @@ soak: $(STAMP) ## a steady load on a consumer; is its memory flat? (MINUTES=10)
 failover: $(STAMP) ## how long until another worker, or the same one anew, reads on (ROUNDS=3)
 	@$(BIN)/python -m benchmarks.failover $(if $(ROUNDS),--rounds $(ROUNDS))
 
-lint: $(STAMP) ## ruff and mypy
+lint: $(STAMP) ## ruff and mypy; of the core rustfmt and clippy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v cargo-clippy >/dev/null; \
+	then cargo fmt $(CRATE) --check && cargo clippy $(CRATE) --locked --quiet --all-targets --no-default-features -- --deny warnings; \
+	else printf '\n*** NOT CHECKED: the core. There is no Rust toolchain here. ***\n\n'; fi
+
+core: $(STAMP) ## the compiled core, in place; left out, loudly, without a Rust toolchain: all works the same, slower
+	@$(BIN)/python -m local.core_build --here
+
+wheels: $(STAMP) ## wheels with the core for x86_64 and arm64 in dist/ (ARCH=one)
+	@$(BIN)/python -m local.core_build $(if $(ARCH),--arch $(ARCH))
 
 format: $(STAMP) ## let ruff format the code
 	$(BIN)/ruff format .
@@ -55,24 +62,11 @@ lambda: $(STAMP) ## the function's package in build/lambda, and its size (ARCH=x
 	@$(BIN)/python -m local.lambda_build $(if $(ARCH),--arch $(ARCH)) $(if $(LAYER),--layer) \
 		$(if $(MAPPINGS),--mappings $(MAPPINGS)) $(foreach own,$(ADD),--add $(own)) $(if $(JSON),--json)
 
-bench: $(STAMP) $(if $(PURE),,build/compiled/.made) ## ours beside what else one would write: every case, in a quarter of an hour (CASES="record handler" JSON=1 MARKDOWN=1 PURE=1)
-	@$(if $(PURE),,$(COMPILED)) $(BIN)/python -m benchmarks $(CASES) $(if $(JSON),--json) $(if $(MARKDOWN),--markdown)
+bench: $(STAMP) $(if $(PURE),,core) ## ours beside what else one would write: every case, in a quarter of an hour (CASES="record handler" JSON=1 MARKDOWN=1 PURE=1)
+	@$(if $(PURE),CDC_CORE=off) $(BIN)/python -m benchmarks $(CASES) $(if $(JSON),--json) $(if $(MARKDOWN),--markdown)
 
 bench-quick: $(STAMP) ## a short form of every case, for breakage only: its figures mean nothing
 	@$(BIN)/python -m benchmarks --quick $(CASES)
-
-test-compiled: $(STAMP) ## the tests of what is compiled, on the compiled modules; skipped, loudly, without a C compiler
-	@if $(CAN_COMPILE); then $(MAKE) --no-print-directory build/compiled/.made \
-	&& $(COMPILED) $(BIN)/python -m pytest -q --numprocesses $(or $(JOBS),2) tests/properties tests/unit/test_attributes.py \
-		tests/unit/test_decoding.py tests/unit/test_mapping.py tests/unit/test_delivery.py tests/unit/test_unfit.py tests/unit/test_answers.py tests/unit/test_compiled.py; \
-	else printf '\n*** NOT TESTED: the compiled modules. There is no C compiler, or Python has no headers. ***\n\n'; fi
-
-build/compiled/.made: $(STAMP) setup.py $(wildcard cdc/*.py cdc/*/*.py cdc/*/*/*.py consumers/*.py consumers/*/*.py)
-	@$(CAN_COMPILE) || { echo "there is no C compiler, or Python has no headers: make bench PURE=1"; exit 2; }
-	@echo "compiling into build/compiled …"
-	@rm -rf build/compiled
-	@CDC_COMPILE=1 $(BIN)/python -m uv --quiet pip install --python $(BIN)/python --no-deps --target build/compiled .
-	@touch $@
 
 bench-cold: $(STAMP) ## a cold start in Lambda's runtime, beside a bare handler's (JSON=1)
 	@$(BIN)/python -m benchmarks cold_start $(if $(JSON),--json)
@@ -82,7 +76,7 @@ lock: $(STAMP) ## make the lock files of the Lambda's package, and of the poms (
 	$(BIN)/python -m local.lock
 
 clean: ## remove the virtual environment and what tools leave
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis core/target cdc/_core.abi3.so
 
 $(STAMP): setup.cfg
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.13") if sys.version_info < (3, 11) else None'

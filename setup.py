@@ -1,37 +1,30 @@
-"""The wheel. With CDC_COMPILE=1 it holds the modules that every record passes as machine code too, made by mypyc of
-the same source; everything works the same without them."""
+"""The wheel, with the compiled core where there is a Rust toolchain: everything works the same without it.
+
+`CDC_CORE=off` builds without the core, which an editable installation never has: `make core` builds it in place.
+"""
 
 import os
+import shutil
+import sys
 
 from setuptools import setup
 
-COMPILED = [
-    "cdc/records/attributes.py",
-    "cdc/records/change.py",
-    "cdc/records/decoding.py",
-    "cdc/records/differences.py",
-    "cdc/records/encoding.py",
-    "cdc/records/identity.py",
-    "cdc/records/sequence.py",
-    "cdc/records/stream.py",
-    "cdc/records/versions.py",
-    "cdc/mappings/compiled.py",
-    "cdc/mappings/document_id.py",
-    "cdc/mappings/fields.py",
-    "cdc/mappings/pattern.py",
-    "cdc/mappings/value_tests.py",
-    "cdc/mappings/writes.py",
-    "cdc/sinks/opensearch/bulk.py",
-]
+is_wanted = os.environ.get("CDC_CORE") != "off" and "editable_wheel" not in sys.argv
 
-if os.environ.get("CDC_COMPILE") != "1":
+if not is_wanted or shutil.which("cargo") is None:
     setup()
 else:
     try:
-        from mypyc.build import mypycify
+        from setuptools_rust import Binding, RustExtension
     except ImportError:  # setuptools first asks what the build needs
-        setup(setup_requires=["mypy>=1.18,<3", "msgspec>=0.20,<1", "orjson>=3.11,<4", "types-PyYAML>=6,<7"])
+        setup(setup_requires=["setuptools-rust>=1.11,<2"])
     else:
-        # what is imported only, and the libraries that the build has not, are `make lint`'s business
-        options = ["--ignore-missing-imports", "--follow-imports=silent"]
-        setup(ext_modules=mypycify([*options, *COMPILED]))
+        core = RustExtension(
+            "cdc._core",
+            "core/Cargo.toml",
+            binding=Binding.PyO3,
+            py_limited_api=True,
+            debug=False,
+            args=["--locked"],
+        )
+        setup(rust_extensions=[core], options={"bdist_wheel": {"py_limited_api": "cp311"}})

@@ -16,6 +16,7 @@ _GLIBC = (2, 34)  # Amazon Linux 2023's, on which the runtimes from Python 3.12 
 _MACHINES = {"x86_64": 62, "aarch64": 183}  # "ELF header": e_machine
 _EXTENSION = re.compile(r"\.(?:cpython-(?P<python>\d+)[a-z]*-(?P<processor>\w+)-linux-\w+|(?P<abi3>abi3))\.so$")
 _MANYLINUX = re.compile(r"manylinux(?:_(\d+)_(\d+)|1|2010|2014)_(\w+)$")
+_SYMBOLS = re.compile(rb"\0GLIBC_2\.(\d+)(?=\0)")
 _FOREIGN = (".pyd", ".dll", ".dylib")
 
 
@@ -63,6 +64,9 @@ def _library(path: Path, name: str, target: Target) -> Iterator[str]:
     if machine != _MACHINES[target.processor]:
         known = {number: known for known, number in _MACHINES.items()}
         yield f"{name} is for {known.get(machine, f'processor {machine}')}, not for {target.processor}"
+    needed = max((int(found[1]) for found in _SYMBOLS.finditer(path.read_bytes())), default=0)
+    if needed > _GLIBC[1]:
+        yield f"{name} needs glibc 2.{needed}, and the runtime has {_GLIBC[0]}.{_GLIBC[1]}"
     match = _EXTENSION.search(name)
     if match is not None and match["python"] not in (None, target.tag):
         yield f"{name} is for CPython {match['python'][0]}.{match['python'][1:]}, not for {target.python}"

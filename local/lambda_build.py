@@ -39,6 +39,7 @@ def main(
     ] = None,
     target_python: Annotated[str, typer.Option(help="The runtime's Python.")] = "3.13",
     bytecode: Annotated[bool, typer.Option(help="Compile it, if this machine has that Python.")] = True,
+    core: Annotated[bool, typer.Option(help="With the compiled core, if this machine can build it for that.")] = True,
     out: Annotated[Path, typer.Option(help="Where the zip goes.")] = ROOT / "build" / "lambda",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -46,7 +47,7 @@ def main(
 
     [bold]Example[/bold]: python -m local.lambda_build --arch x86_64 --add my_functions.py
     """
-    package = Package(Target(target_python, arch.value), layer, mappings, add or (), bytecode)
+    package = Package(Target(target_python, arch.value), layer, mappings, add or (), bytecode, core)
     try:
         built = build(package, out)
     except ConfigError as error:
@@ -61,6 +62,8 @@ def main(
             f"[yellow]warning: no Python {target_python} on this machine, so nothing is compiled, and every cold start "
             f"compiles it again: `.venv/bin/uv python install {target_python}`, then build again[/yellow]"
         )
+    if core and built.without_core:
+        _errors.print(f"[yellow]warning: without the compiled core: {built.without_core}[/yellow]", highlight=False)
 
 
 def _table(package: Package, built: Built) -> Table:
@@ -70,6 +73,7 @@ def _table(package: Package, built: Built) -> Table:
     drawn.add_row("zipped", f"{built.zipped / 1e6:.2f} MB (limit {ZIPPED_LIMIT / 1e6:.0f})")
     drawn.add_row("unzipped", f"{built.unzipped / 1e6:.2f} MB (limit {UNZIPPED_LIMIT / 1e6:.0f}), {built.files} files")
     drawn.add_row("runs on", f"Python {package.target.python}, {package.target.architecture}; every library checked")
+    drawn.add_row("compiled core", "no" if built.without_core else "yes")
     drawn.add_row("bytecode", f"by CPython {built.bytecode}" if built.bytecode else "none")
     largest = sorted(built.parts.items(), key=lambda part: -part[1])[:6]
     drawn.add_row("largest", ", ".join(f"{name} {size / 1e6:.1f}" for name, size in largest) + " MB")

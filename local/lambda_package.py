@@ -14,11 +14,12 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 
 from cdc.errors import ConfigError
+from local.core_build import NoCore, build_core
 from local.lambda_binaries import Target, misfits
 
 __all__ = ["LOCK", "ROOT", "Built", "Package", "build", "interpreter"]
@@ -55,6 +56,8 @@ class Package:
     own: Sequence[Path] = ()
     """Files and folders of the user's, such as a module that calls `handler_for`: put beside the handlers."""
     bytecode: bool = True
+    core: bool = True
+    """With the compiled core, if it can be built for the target here."""
 
     @property
     def filename(self) -> str:
@@ -77,6 +80,8 @@ class Built:
     """The Python that compiled the bytecode, such as `3.13.5`; None without any."""
     parts: dict[str, int]
     """Unzipped bytes of each top-level name."""
+    without_core: str | None = None
+    """The reason why the compiled core is not in it; None: it is."""
 
 
 def build(package: Package, out: Path) -> Built:
@@ -93,6 +98,7 @@ def build(package: Package, out: Path) -> Built:
         root.mkdir(parents=True)
         _install(root, package.target)
         _copy_code(root)
+        left_out = _copy_core(root, package)
         if not package.layer:
             _copy(package.mappings, root / "mappings")
         for own in package.own:
@@ -100,7 +106,7 @@ def build(package: Package, out: Path) -> Built:
         for unfit in misfits(root, package.target):
             raise ConfigError(unfit, remedy="Take it out, or bring one that is made for the function's architecture.")
         compiled = _compile(root, package) if package.bytecode else None
-        built = _zip(tree, out / package.filename, compiled)
+        built = replace(_zip(tree, out / package.filename, compiled), without_core=left_out)
     finally:
         shutil.rmtree(tree, ignore_errors=True)
     for size, limit, what in (
@@ -146,6 +152,17 @@ def _copy_code(folder: Path) -> None:
         target = folder / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+
+
+def _copy_core(folder: Path, package: Package) -> str | None:
+    """Put the compiled core in; the reason, where it stays out."""
+    if not package.core:
+        return "it was not asked for"
+    try:
+        shutil.copyfile(build_core(package.target), folder / "cdc/_core.abi3.so")
+    except NoCore as error:
+        return str(error)
+    return None
 
 
 def _imported(modules: Iterable[str]) -> set[Path]:

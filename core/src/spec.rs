@@ -118,8 +118,11 @@ fn gone(policy: &str) -> PyResult<Gone> {
     }
 }
 
+/// A member's name, and what its value has to be.
+type Condition<'py> = (String, Bound<'py, PyAny>);
+
 fn pattern(spec: &Bound<'_, PyAny>) -> PyResult<Pattern> {
-    let (conditions, alternatives): (Vec<(String, Bound<'_, PyAny>)>, Vec<Bound<'_, PyAny>>) = spec.extract()?;
+    let (conditions, alternatives): (Vec<Condition>, Vec<Bound<'_, PyAny>>) = spec.extract()?;
     let conditions = conditions.into_iter().map(|(name, inner)| Ok((name, matcher(&inner)?)));
     Ok(Pattern {
         conditions: conditions.collect::<PyResult<_>>()?,

@@ -273,6 +273,7 @@ def test_no_mutated_record_is_read_otherwise_than_by_the_reference() -> None:
             taken += 1
             by_core = change_of(facts, one, wire, number)
             by_reference = read_alone(one, wire, number)
+            assert isinstance(by_core, Change)
             assert isinstance(by_reference, Change), one
             assert by_core == by_reference, one
             assert writes(compiled, by_core) == writes(compiled, by_reference), one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cdc.errors import ConfigError
-from local import lambda_package
+from local import core_build, lambda_package
 from local.emulator import install_emulator
 from local.lambda_binaries import Target, machine_architecture, misfits
 from local.lambda_package import LOCK, ROOT, Built, Package, build
@@ -73,7 +74,7 @@ def test_two_builds_in_different_folders_have_the_same_bytes(built: Built, tmp_p
 
 
 def test_a_build_for_another_architecture_has_its_libraries(tmp_path: Path) -> None:
-    arm = build(Package(ARM, bytecode=False), tmp_path)
+    arm = build(Package(ARM, bytecode=False, core=False), tmp_path)
     assert arm.path.name == "dynamodb-cdc-arm64.zip"
     with zipfile.ZipFile(arm.path) as archive:
         libraries = {name: archive.read(name)[18] for name in archive.namelist() if name.endswith(".so")}
@@ -190,6 +191,28 @@ def test_an_own_library_for_another_processor_is_refused_by_name(tmp_path: Path)
 def test_a_library_fits_by_its_name_and_its_header(folder: Path, name: str, machine: int, says: str | None) -> None:
     (folder / name).write_bytes(elf(machine))
     assert list(misfits(folder, ARM)) == ([] if says is None else [f"{name} {says}"])
+
+
+def test_a_library_of_a_newer_glibc_does_not_fit(folder: Path) -> None:
+    (folder / "thing.abi3.so").write_bytes(elf(183) + b"\0GLIBC_2.17\0GLIBC_2.34\0")
+    assert not list(misfits(folder, ARM))
+    (folder / "thing.abi3.so").write_bytes(elf(183) + b"\0GLIBC_2.17\0GLIBC_2.38\0")
+    assert list(misfits(folder, ARM)) == ["thing.abi3.so needs glibc 2.38, and the runtime has 2.34"]
+
+
+def test_the_core_is_in_the_package_where_it_can_be_built(built: Built, task: Path) -> None:
+    there = (task / "cdc/_core.abi3.so").is_file()
+    assert there is (built.without_core is None)
+    if shutil.which("cargo") and HERE.architecture in ("arm64", "x86_64"):
+        assert there, built.without_core
+        done = run(sys.executable, task, "from cdc import _core; print(_core.__file__)")
+        assert done.stdout.startswith(str(task)), done.stderr
+
+
+def test_a_package_without_the_core_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core_build.shutil, "which", lambda _name: None)
+    assert "no Rust toolchain" in str(build(Package(HERE, bytecode=False), tmp_path).without_core)
+    assert build(Package(HERE, bytecode=False, core=False), tmp_path).without_core == "it was not asked for"
 
 
 @pytest.mark.parametrize("name", ["thing.cpython-313-darwin.so", "thing.dylib", "thing.pyd"])
