@@ -8,8 +8,9 @@ and their documents have no version.
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -17,13 +18,17 @@ import orjson
 
 from benchmarks.results import CannotRun
 from benchmarks.shapes import STREAM
+from cdc.archive import archived_of
 from cdc.mappings.compiled import CompiledMapping, compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.records.change import Change
-from cdc.records.decoding import Record, read_adapter, read_lambda
+from cdc.records.decoding import Record
+from cdc.records.reading import RecordReader
 from cdc.sinks.opensearch.bulk import action_bytes
+from consumers.runtime import record_reader
+from consumers.settings import load_settings
 
-__all__ = ["INDEX", "Lines", "Parsed", "floor", "mapping", "others", "ours", "ours_from_bytes"]
+__all__ = ["INDEX", "Lines", "Parsed", "floor", "mapping", "others", "ours", "ours_from_bytes", "reader"]
 
 INDEX = "orders"
 
@@ -37,28 +42,48 @@ def mapping() -> CompiledMapping:
     return compile_mapping(parse_mapping(f"table: shop\ndocuments: [{{index: {INDEX}}}]", source="shop.yml"), "shop")
 
 
-def ours(event: Parsed, compiled: CompiledMapping) -> Lines:
+def reader() -> RecordReader:
+    """The product's own, with the core where there is one; `CDC_CORE=off`: without."""
+    return record_reader(load_settings(os.environ))
+
+
+def ours(event: Parsed, compiled: CompiledMapping, records: RecordReader) -> Lines:
     """The way of a Lambda event's records in the product, with all differences asked for."""
-    return _encoded(read_lambda(event), compiled)
-
-
-def ours_from_bytes(payloads: Iterable[bytes], compiled: CompiledMapping) -> Lines:
-    """The way of the KCL's records in the product, with all differences asked for; one by one, as the floor."""
     lines: Lines = []
-    for payload in payloads:
-        lines += _encoded([read_adapter(payload, STREAM)], compiled)
+    for change in _changes(records.lambda_event(event)):
+        change.differences()
+        lines += _written(change, compiled)
     return lines
 
 
-def _encoded(records: Iterable[Record], compiled: CompiledMapping) -> Lines:
+def ours_from_bytes(
+    payloads: Sequence[bytes], compiled: CompiledMapping, records: RecordReader, *, with_values: bool
+) -> Lines:
+    """The way of a batch of the KCL's in the product, to bulk operations and archive lines, with the paths of all
+    differences asked for, or their values on both sides too."""
     lines: Lines = []
+    for change in _changes(records.adapter(payloads, STREAM)):
+        if with_values:
+            change.differences()
+        else:
+            change.changed_paths()
+        lines += _written(change, compiled)
+        lines.append(archived_of(change).line)
+    return lines
+
+
+def _changes(records: Iterable[Record]) -> Iterator[Change]:
     for change in records:
         if not isinstance(change, Change):
             raise change.error
-        change.differences()
-        for write in compiled.writes(change):
-            lines.append(action_bytes(write, require_alias=True))  # type: ignore[arg-type]  # none is rejected
-    return lines
+        yield change
+
+
+def _written(change: Change, compiled: CompiledMapping) -> Lines:
+    return [
+        action_bytes(write, require_alias=True)  # type: ignore[arg-type]  # none is rejected
+        for write in compiled.writes(change)
+    ]
 
 
 def others() -> dict[str, Callable[[Parsed], Lines]]:

@@ -19,6 +19,7 @@ from threading import Barrier
 
 import orjson
 
+from benchmarks.contenders import reader
 from benchmarks.shapes import STREAM, Shape, flat, order, sized
 from cdc.deadline import Deadline
 from cdc.delivery.pipeline import Pipeline
@@ -26,7 +27,6 @@ from cdc.mappings.compiled import CompiledMapping, compile_mapping
 from cdc.mappings.files import parse_mapping
 from cdc.outcome import Applied, Outcome, Rejected
 from cdc.records.change import Change
-from cdc.records.decoding import read_adapter
 from cdc.sinks.opensearch.bulk import action_bytes
 from consumers.gc_tuning import collect_seldom
 
@@ -108,7 +108,7 @@ def _drain(pipeline: Pipeline, payloads: Iterator[bytes]) -> None:
 
 
 def _settle(pipeline: Pipeline, batch: Sequence[bytes]) -> None:
-    progress = pipeline.process([read_adapter(payload, STREAM) for payload in batch], Deadline.after(60))
+    progress = pipeline.process(reader().adapter(batch, STREAM), Deadline.after(60))
     if progress.settled != len(batch):
         raise RuntimeError("not settled")
 
@@ -153,7 +153,7 @@ def _large_in_shards(size: int, quick: bool) -> int:
 
     def settle(_: int) -> None:
         mine = [bytes(bytearray(payload)) for payload in batch]
-        records = [read_adapter(payload, STREAM) for payload in mine]
+        records = reader().adapter(mine, STREAM)
         barrier.wait()
         if _pipeline().process(records, Deadline.after(60)).settled != len(mine):
             raise RuntimeError("not settled")

@@ -20,6 +20,7 @@ from cdc.records.decoding import change_from_adapter
 from cdc.records.stream import Stream
 from cdc.sinks.opensearch.bulk import action_bytes
 from cdc.testing import adapter_payload
+from consumers.gc_tuning import collect_seldom
 from consumers.kcl.consumer import run
 from consumers.kcl.java.jvm import start_jvm
 from consumers.kcl.leases.gaps import Gaps
@@ -93,6 +94,7 @@ def at_hand(work: Work) -> Cost:
     """Our shards, one thread each as in the KCL, with batches in memory as the KCL would hand them over."""
     running, settled = Running(), _Settled()
     costs: list[Cost] = []
+    collect_seldom()  # as the consumer does at its start
     with TemporaryDirectory() as folder:
         runtime = runtime_of(work, folder)
         streams = {table: _stream(table) for table in work.tables}

@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from benchmarks.contenders import Lines, Parsed, mapping, others, ours
+from benchmarks.contenders import Lines, Parsed, mapping, others, ours, reader
 from benchmarks.results import Result, Row
 from benchmarks.shapes import SHAPES
 from benchmarks.tables import markdown, table
@@ -42,7 +42,7 @@ def compared() -> Result:
     rows = []
     for name, value in HARD.items():
         event = _event(value)
-        mine = _value(lambda event: ours(event, mapping()), event)
+        mine = _value(lambda event: ours(event, mapping(), reader()), event)
         theirs = {other: _value(lines, event) for other, lines in others().items()}
         figures = {other: "the same" if text == mine else text for other, text in theirs.items()}
         rows.append(Row(name, {"ours": mine, **figures}))
@@ -79,7 +79,7 @@ def _text(value: object) -> str:
 def agree(shape: str) -> bool:
     """Do boto3's and Powertools' documents of this shape hold what ours hold? Only then is the work the same."""
     event: Parsed = json.loads(json.dumps({"Records": [SHAPES[shape].record(number) for number in range(5)]}))
-    wanted = _documents(ours(event, mapping()))
+    wanted = _documents(ours(event, mapping(), reader()))
     return all(_documents(others()[name](event)) == wanted for name in ("boto3 + json", "Powertools + json"))
 
 

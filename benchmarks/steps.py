@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import orjson
-
-from benchmarks.contenders import mapping
+from benchmarks.contenders import mapping, reader
 from benchmarks.results import Result, Row
 from benchmarks.shapes import SHAPES
 from benchmarks.side_by_side import Contender, side_by_side
+from cdc.archive import archived_of
 from cdc.mappings.writes import Put
-from cdc.records.attributes import json_item
 from cdc.records.change import Change
-from cdc.records.decoding import read_lambda
 from cdc.sinks.opensearch.bulk import action_bytes
 
 __all__ = ["steps"]
@@ -32,15 +29,13 @@ def steps(names: tuple[str, ...], *, rounds: int, turn_seconds: float) -> Iterat
 
 def _steps(name: str, count: int) -> dict[str, Contender]:
     event = json.loads(json.dumps({"Records": [SHAPES[name].record(number) for number in range(count)]}))
-    compiled = mapping()
-    changes = [change for change in read_lambda(event) if isinstance(change, Change)]
-    documents = [json_item(change.raw_after or {}) for change in changes]
+    compiled, records = mapping(), reader()
+    changes = [change for change in records.lambda_event(event) if isinstance(change, Change)]
     writes = [write for change in changes for write in compiled.writes(change) if isinstance(write, Put)]
     return {
-        "the record is read": lambda: read_lambda(event),
+        "the record is read": lambda: records.lambda_event(event),
         "what differs": lambda: [change.differences() for change in changes],
         "owner, id, version and document": lambda: [compiled.writes(change) for change in changes],
-        "… of it the document's values": lambda: [json_item(change.raw_after or {}) for change in changes],
-        "… of it orjson.dumps": lambda: [orjson.dumps(document) for document in documents],
+        "the archive's line": lambda: [archived_of(change) for change in changes],
         "the lines of the request": lambda: [action_bytes(write, require_alias=True) for write in writes],
     }

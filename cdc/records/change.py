@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -236,6 +236,16 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
             )
         return self.created_micros
 
+    def changed_paths(self) -> Sequence[Path]:
+        """The paths of `differences()`; quicker, where the values are not asked for.
+
+        Raises:
+            ImageMissing: the stream's view leaves out an image that this change has.
+        """
+        self._check_images()
+        found = None if self.core is None else self.core.changed_paths()
+        return tuple(self.differences()) if found is None else found
+
     def differences(self) -> Mapping[Path, Difference]:
         """The differences between the images, by path; empty if there are none.
 
@@ -244,6 +254,13 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
         Raises:
             ImageMissing: the stream's view leaves out an image that this change has.
         """
+        self._check_images()
+        found = None if self.core is None else self.core.differences()
+        if found is None:
+            return raw_differences(self.raw_before or {}, self.raw_after or {})
+        return {path: _difference(*sides) for path, *sides in found}
+
+    def _check_images(self) -> None:
         if (not self.has_before and self.operation is not Operation.INSERT) or (
             not self.has_after and self.operation is not Operation.REMOVE
         ):
@@ -251,10 +268,6 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
                 f"the stream of {self.table} has the view {self.view}: there is no old and new image to compare",
                 remedy="Enable the stream with NEW_AND_OLD_IMAGES.",
             )
-        found = None if self.core is None else self.core.differences()
-        if found is None:
-            return raw_differences(self.raw_before or {}, self.raw_after or {})
-        return {path: _difference(*sides) for path, *sides in found}
 
 
 def _difference(has_before: bool, before: Value, has_after: bool, after: Value) -> Difference:

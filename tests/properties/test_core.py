@@ -110,6 +110,7 @@ def agrees(by_core: Record, by_reference: Record) -> bool:
     if by_core.view.has_new_image and by_core.view.has_old_image and by_core.has_before and by_core.has_after:
         mine, theirs = list(by_core.differences().items()), list(by_reference.differences().items())
         assert mine == theirs
+        assert list(by_core.changed_paths()) == list(by_reference.changed_paths())
     assert by_core == by_reference
     assert by_core.record == by_reference.record
     return True

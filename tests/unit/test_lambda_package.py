@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cdc.errors import ConfigError
-from local import core_build, lambda_package
+from local import lambda_package
 from local.emulator import install_emulator
 from local.lambda_binaries import Target, machine_architecture, misfits
 from local.lambda_package import LOCK, ROOT, Built, Package, build
@@ -210,7 +210,7 @@ def test_the_core_is_in_the_package_where_it_can_be_built(built: Built, task: Pa
 
 
 def test_a_package_without_the_core_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core_build.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert "no Rust toolchain" in str(build(Package(HERE, bytecode=False), tmp_path).without_core)
     assert build(Package(HERE, bytecode=False, core=False), tmp_path).without_core == "it was not asked for"
 
