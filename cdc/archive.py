@@ -91,8 +91,8 @@ class Segment:
 
     @property
     def body(self) -> bytes:
-        """The lines, gzipped; equal segments have equal bytes."""
-        return gzip.compress(b"\n".join(self.lines.values()) + b"\n", compresslevel=6, mtime=0)
+        """The lines, gzipped; equal segments have equal bytes, by one library."""
+        return _compressed(b"\n".join(self.lines.values()) + b"\n")
 
     def metadata(self, table: str) -> dict[str, str]:
         """The object's metadata: format, count, digest, table, first and last sequence number."""
@@ -108,6 +108,16 @@ class Segment:
 
     def _at(self, position: int) -> bytes:
         return list(self.lines.values())[position]
+
+
+def _compressed(lines: bytes) -> bytes:
+    """By ISA-L where it is installed: more than ten times quicker, for a fifth more bytes (`docs/performance.md`)."""
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip.compress(lines, compresslevel=6, mtime=0)
+    compressed: bytes = igzip.compress(lines, compresslevel=2, mtime=0)
+    return compressed
 
 
 def unite(ours: Segment, theirs: Segment) -> Segment:
@@ -156,11 +166,11 @@ class ArchivedChange(msgspec.Struct, frozen=True, order=True):
 
 def archived_of(change: Change, exclude: tuple[tuple[str, ...], ...] = ()) -> ArchivedChange:
     """The change as the archive keeps it."""
-    stream = change.stream
-    if change.core is not None:
+    stream, core = change.stream, change.core
+    if core is not None:
         label = None if stream.minute is None else stream.label
         sequence = change.sequence.text
-        made = change.core.line(stream.table, stream.arn, label, sequence, stream.minute, excluding(exclude))
+        made = core.line(stream.table, stream.arn, label, sequence, stream.minute, excluding(exclude))
         if made is not None:
             line, identity = made
             return ArchivedChange(identity, stream.arn, sequence, line)

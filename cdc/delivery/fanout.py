@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdc.deadline import Deadline
-from cdc.outcome import Deferred, Outcome, leading_settled, worst
+from cdc.outcome import Applied, Deferred, Outcome, leading_settled, worst
 from cdc.records.change import Change
 from cdc.sinks import Sink
 
@@ -50,5 +50,7 @@ class Fanout:
 def _worst_of(columns: Sequence[Sequence[Outcome]]) -> Sequence[Outcome]:
     """The worst outcome of each change, of those that the sinks gave it."""
     if len(columns) == 1:
+        return columns[0]
+    if all(type(outcome) is Applied for column in columns for outcome in column):
         return columns[0]
     return [worst(row) for row in zip(*columns, strict=True)]

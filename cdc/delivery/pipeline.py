@@ -25,6 +25,7 @@ __all__ = ["Pipeline", "Prepare", "prepared_already"]
 _FLUSH_SECONDS = 10.0
 """The most that a batch's writes leave for the flush, unless it is told what the flush needs: a good prefix must be
 acknowledged though a write hangs."""
+_UNTRIED = Deferred.untried("not tried yet")
 _BEHIND_UNREADABLE = Deferred.untried("an unreadable record before it is not kept yet")
 
 
@@ -84,7 +85,7 @@ class Pipeline:
                 self.observer(DeadLettered(UNREADABLE_SINK, CauseKind.UNREADABLE_RECORD.value))
                 outcomes.append(outcome)
             else:
-                outcomes.append(Deferred.untried("not tried yet"))
+                outcomes.append(_UNTRIED)
                 changes.append(record)
         return self._merge(outcomes, changes, deadline)
 

@@ -179,8 +179,9 @@ class CompiledMapping:
 
         Rejected stands for a document that can't be made of the item, which stops those of no other index.
         """
-        if change.core is not None:
-            made = change.core.writes(self._core_plan, change.stream.minute)
+        core = change.core
+        if core is not None:
+            made = core.writes(self._core_plan, change.stream.minute)
             if made is not None:
                 return made
         found = [self._write_or_rejected(change, index, owners) for index, owners in self.by_index]

@@ -176,12 +176,14 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
     @property
     def has_before(self) -> bool:
         """Is there an image of the item before the change?"""
-        return self.images.before is not None if self.core is None else self.core.has_before
+        core = self.core
+        return self.images.before is not None if core is None else core.has_before
 
     @property
     def has_after(self) -> bool:
         """Is there an image of the item after the change?"""
-        return self.images.after is not None if self.core is None else self.core.has_after
+        core = self.core
+        return self.images.after is not None if core is None else core.has_after
 
     @cached_property
     def keys(self) -> Item:

@@ -32,6 +32,10 @@ _MISCONFIGURED = frozenset({"NoSuchBucket", "AccessDenied", "InvalidAccessKeyId"
 _RACES = 10
 
 
+_NOT_ASKED_FOR = Skipped("the mapping says archive: false")
+_ADDED = Applied()
+
+
 class _LostRace(Exception):
     """Another writer was there between our look and our write."""
 
@@ -73,21 +77,24 @@ class S3Archive:
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """Add to the open segments; durable after `flush`."""
-        return [self._add(change) for change in changes]
+        rules = {table: self._mapping_of(table) for table in {change.table for change in changes}}
+        excluded = {table: _excluded(rule) for table, rule in rules.items() if rule.archived}
+        return [self._add(change, excluded.get(change.table)) for change in changes]
 
-    def _add(self, change: Change) -> Outcome:
-        mapping = self._mapping_of(change.table)
-        if not mapping.archived:
-            return Skipped("the mapping says archive: false")
-        exclude = mapping.archive.exclude if isinstance(mapping.archive, ArchiveRule) else ()
+    def _add(self, change: Change, exclude: tuple[tuple[str, ...], ...] | None) -> Outcome:
+        if exclude is None:
+            return _NOT_ASKED_FOR
         try:
-            archived = archived_of(change, tuple(map(split_path, exclude)))
+            archived = archived_of(change, exclude)
         except (TypeError, AttributeError) as error:
             return Rejected(
                 Cause("the record can't be written as a line of the archive", CauseKind.UNWRITABLE_LINE), repr(error)
             )
-        self._open.setdefault((change.stream.arn, change.table), (change, []))[1].append(archived)
-        return Applied()
+        origin = change.stream.arn, change.table
+        if origin not in self._open:
+            self._open[origin] = change, []
+        self._open[origin][1].append(archived)
+        return _ADDED
 
     def flush(self, deadline: Deadline) -> None:
         """Put the open segments. What fails stays open, for the next flush."""
@@ -178,3 +185,7 @@ class S3Archive:
             raise
         self._observer(ArchivedObject(len(segment.body)))
         return True
+
+
+def _excluded(mapping: TableMapping) -> tuple[tuple[str, ...], ...]:
+    return tuple(map(split_path, mapping.archive.exclude)) if isinstance(mapping.archive, ArchiveRule) else ()

@@ -54,7 +54,8 @@ def coalesce(writes: Sequence[Write], send: Send) -> list[Outcome]:
     for position, write in enumerate(writes):
         groups.setdefault((write.index, write.id, write.routing), []).append(position)
     for group in groups.values():
-        group.sort(key=lambda position: (writes[position].version, position))
+        if len(group) > 1:
+            group.sort(key=lambda position: (writes[position].version, position))
     outcomes: list[Outcome] = [Superseded(explained=True)] * len(writes)
     candidates = list(groups.values())
     while candidates:
