@@ -46,9 +46,12 @@ class Retrying(SinkWrapper):
 
     def write(self, changes: Sequence[Change], deadline: Deadline) -> Sequence[Outcome]:
         """One outcome a change: Deferred only for what the deadline cut off."""
-        outcomes: list[Outcome] = [Deferred.untried("not tried yet")] * len(changes)
+        outcomes: list[Outcome] = []
 
         def attempt() -> float | None:
+            if not outcomes:
+                outcomes.extend(self.sink.write(changes, deadline))
+                return _least_wait(outcomes)
             pending = [position for position, outcome in enumerate(outcomes) if isinstance(outcome, Deferred)]
             for position, outcome in zip(
                 pending, self.sink.write([changes[position] for position in pending], deadline), strict=True
