@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -65,6 +66,11 @@ documents:
   - {index: drafts, where: {status: [draft]}, on_remove: tombstone}
 """
 DIGITS = 12345678901234567890123456789012345678
+
+
+@pytest.fixture(autouse=True, params=["auto", "off"], ids=["core where there is one", "without the core"])
+def read_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "SETTINGS", msgspec.structs.replace(SETTINGS, core=request.param))
 
 
 @dataclass

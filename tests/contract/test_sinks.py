@@ -10,14 +10,44 @@ import pytest
 
 from cdc import Sink
 from cdc.archive import read_archive
+from cdc.core import load_core
 from cdc.mappings.compiled import compile_mapping
 from cdc.mappings.files import parse_mapping
+from cdc.records.change import Change
+from cdc.records.decoding import Record
+from cdc.records.reading import RecordReader
 from cdc.sinks.archive_s3 import S3Archive
 from cdc.sinks.functions import FunctionSink
 from cdc.sinks.opensearch.indices import prepare
 from cdc.sinks.opensearch.sink import OpenSearchSink
 from cdc.sinks.opensearch.targets import Targets
-from cdc.testing import Claim, MemorySink, SimulatedClock, SimulatedOpenSearch, SimulatedS3, change, sink_contract
+from cdc.testing import (
+    Claim,
+    MemorySink,
+    SimulatedClock,
+    SimulatedOpenSearch,
+    SimulatedS3,
+    change,
+    contract,
+    sink_contract,
+)
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["read by the core", "read by Python"])
+def read_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The changes that the contract writes, read from their records by the core or without it."""
+    core = load_core()
+    if request.param and core is None:
+        pytest.skip("this installation has no core: `make core` builds it")
+    reader = RecordReader(core if request.param else None)
+    made = contract.contract_changes
+
+    def changes() -> list[Record]:
+        read = list(reader.lambda_event({"Records": [one.record for one in made()]}))
+        assert all(isinstance(one, Change) and (one.core is not None) is request.param for one in read)
+        return read
+
+    monkeypatch.setattr(contract, "contract_changes", changes)
 
 
 @dataclass
