@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 CRATE := --manifest-path core/Cargo.toml
 
-.PHONY: help demo test unit any-item test-docker simulate chaos soak failover lint format lock docs lambda core wheels bench bench-quick bench-cold clean
+.PHONY: help demo test unit any-item test-docker simulate chaos soak failover lint format lock docs lambda core test-core wheels bench bench-quick bench-cold clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -46,6 +46,10 @@ lint: $(STAMP) ## ruff and mypy; of the core rustfmt and clippy
 
 core: $(STAMP) ## the compiled core, in place; left out, loudly, without a Rust toolchain: all works the same, slower
 	@$(BIN)/python -m local.core_build --here
+
+test-core: ## the core's own tests; skipped, loudly, without a Rust toolchain
+	@if command -v cargo >/dev/null; then cargo test $(CRATE) --locked --quiet --no-default-features; \
+	else printf '\n*** NOT TESTED: the core by itself. There is no Rust toolchain here. ***\n\n'; fi
 
 wheels: $(STAMP) ## wheels with the core for x86_64 and arm64 in dist/ (ARCH=one)
 	@$(BIN)/python -m local.core_build $(if $(ARCH),--arch $(ARCH))
