@@ -38,7 +38,7 @@ def load_core() -> Core | None:
 
 @cache
 def excluding(paths: Sequence[tuple[str, ...]]) -> Exclude:
-    """What the core leaves out of the archive's lines."""
+    """The attributes that the core leaves out of the archive's lines."""
     from cdc._core import Exclude
 
     return Exclude(paths)

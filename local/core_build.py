@@ -25,7 +25,7 @@ __all__ = ["NoCore", "build_core", "build_wheel"]
 ROOT = Path(__file__).parent.parent
 ARCHITECTURES = ("arm64", "x86_64")
 _GLIBC = "2.28"
-"""What a library that zig links needs at most: Debian 10's, and older than that of Lambda's runtimes."""
+"""Older libraries do for what zig links; Debian 10 has this one, and Lambda's runtimes a newer one."""
 _OPTIONS = ("--quiet", "--release", "--locked", "--manifest-path", str(ROOT / "core/Cargo.toml"))
 
 _screen = Console()

@@ -26,7 +26,7 @@ __all__ = ["core_plan"]
 _LONGEST_NUMBER = 40
 """Characters; DynamoDB's numbers have 38 digits."""
 _LARGEST_POWER = 200
-"""Of ten; DynamoDB's go to 125."""
+"""A power of ten; DynamoDB's go to 125."""
 
 
 class _Left(Exception):

@@ -149,7 +149,7 @@ class Change(msgspec.Struct, frozen=True, dict=True, eq=False):
 
     @property
     def core(self) -> CoreRecord | None:
-        """What the compiled core has read of the record, if it has. A changed copy of a change has none: it says
+        """The record as the compiled core has read it, if it has. A changed copy of a change has none: it says
         something else than its record."""
         return self.__dict__.get("core")
 

@@ -117,7 +117,7 @@ def agrees(by_core: Record, by_reference: Record) -> bool:
 
 
 def writes(mapping: CompiledMapping, change: Change) -> object:
-    """What the mapping makes of the change, or why it can't."""
+    """The writes that the mapping makes of the change, or why it makes none."""
     try:
         made = mapping.writes(change)
     except ImageMissing as error:

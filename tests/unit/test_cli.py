@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cdc._version import __version__
+from cdc.core import load_core
 
 ROOT = Path(__file__).parents[2]
 DYNAMODB_JSON = (
@@ -127,7 +128,8 @@ def test_a_group_alone_shows_its_help(group: list[str]) -> None:
 def test_the_version_is_printed() -> None:
     done = cdc("--version")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"dynamodb-cdc {__version__}, Python {platform.python_version()}\n"
+    core = "no compiled core" if load_core() is None else "compiled core"
+    assert done.stdout == f"dynamodb-cdc {__version__}, {core}, Python {platform.python_version()}\n"
 
 
 def test_shells_complete_commands() -> None:
