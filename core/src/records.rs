@@ -371,3 +371,64 @@ pub fn sorted_keys(b: &[u8], tree: &Tree, keys: u32) -> Vec<u32> {
     found.sort_unstable_by(|&one, &other| at(b, tree.node(one).name).cmp(at(b, tree.node(other).name)));
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::{line, Origin};
+    use crate::compiled::Change;
+    use crate::fields::Fields;
+
+    const RECORD: &str = concat!(
+        r#"{"eventID":"ab","eventName":"MODIFY","dynamodb":{"ApproximateCreationDateTime":1768469400,"#,
+        r#""Keys":{"pk":{"S":"a|b"},"sk":{"N":"1.50"}},"OldImage":{"pk":{"S":"a|b"},"sk":{"N":"1.50"},"#,
+        r#""n":{"N":"7"},"l":{"L":[{"S":"x"},{"M":{"y":{"BOOL":true}}}]},"s":{"SS":["b","a"]}},"#,
+        r#""NewImage":{"pk":{"S":"a|b"},"sk":{"N":"1.50"},"n":{"N":"8"},"l":{"L":[{"S":"x"},{"M":{}}]},"#,
+        r#""s":{"NS":["10","9"]},"b":{"B":"AAE="},"z":{"NULL":true}},"SequenceNumber":"700000000000000000001","#,
+        r#""SizeBytes":99,"StreamViewType":"NEW_AND_OLD_IMAGES"},"userIdentity":null}"#
+    );
+
+    /// Read a record and write its line; whatever it is, nothing panics.
+    fn told(bytes: &[u8]) -> Read<usize> {
+        let mut tree = Tree::default();
+        let record = read(bytes, Wire::Lambda, &mut tree)?;
+        let change = Change { b: bytes, tree: &tree, record: &record };
+        let origin = Origin { table: "shop", arn: "arn", label: Some("label") };
+        Ok(line(change, &origin, "1", 1, &Fields::default())?.bytes.len())
+    }
+
+    #[test]
+    fn a_record_is_read() {
+        let mut tree = Tree::default();
+        let record = read(RECORD.as_bytes(), Wire::Lambda, &mut tree).unwrap();
+        assert_eq!(record.created_micros, Some(1_768_469_400_000_000));
+        assert_eq!(record.size_bytes, 99);
+        assert!(told(RECORD.as_bytes()).unwrap() > RECORD.len());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut draw = |most: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % most as u64) as usize
+        };
+        let snippets: [&[u8]; 8] = [b"\"", b"{", b"}", b"\\", b"9", b"{\"N\":\"1\"}", b"", b"\xff"];
+        let mut taken = 0;
+        for _ in 0..20_000 {
+            let mut bytes = RECORD.as_bytes().to_vec();
+            for _ in 0..1 + draw(3) {
+                let from = draw(bytes.len());
+                let to = (from + draw(12)).min(bytes.len());
+                let part = if draw(2) == 0 { snippets[draw(8)].to_vec() } else { bytes[from..to].to_vec() };
+                let at = draw(bytes.len());
+                let end = (at + draw(3)).min(bytes.len());
+                bytes.splice(at..end, part);
+            }
+            taken += usize::from(told(&bytes).is_ok());
+        }
+        assert!(taken > 100, "{taken}");
+    }
+}
