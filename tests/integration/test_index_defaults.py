@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
+from uuid import uuid4
 
 import pytest
 from opensearchpy import OpenSearch
@@ -34,7 +35,8 @@ def people(request: pytest.FixtureRequest) -> tuple[OpenSearch, str]:
 
     endpoint = request.getfixturevalue("servers").environment()["CDC_OPENSEARCH_ENDPOINT"]
     client = opensearch_client(OpenSearchOptions(endpoint=endpoint))
-    return client, filled(client, "people-by-default", "table: people\ndocuments: [{index: people-by-default}]")
+    index = f"people-{uuid4().hex[:12]}"  # each of pytest's processes that has some of these tests makes its own
+    return client, filled(client, index, f"table: people\ndocuments: [{{index: {index}}}]")
 
 
 def filled(client: OpenSearch, index: str, mapping: str) -> str:
