@@ -19,7 +19,7 @@ from rich.console import Console
 from benchmarks.results import CannotRun, Result
 from benchmarks.tables import as_json, goals_markdown, goals_table, markdown, table
 
-CASES = ("record", "handler", "growth", "kcl", "end_to_end", "backfill", "cold_start")
+CASES = ("record", "handler", "growth", "kcl", "end_to_end", "in_flight", "backfill", "cold_start")
 """Modules of this folder, in the order in which they run."""
 
 _FOLDER = Path(__file__).parent

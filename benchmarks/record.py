@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import orjson
@@ -11,7 +12,7 @@ import orjson
 from benchmarks.contenders import Parsed, floor, mapping, others, ours, ours_from_bytes, reader
 from benchmarks.outputs import agree
 from benchmarks.results import Goal, Result, Row
-from benchmarks.shapes import SHAPES, Shape
+from benchmarks.shapes import SHAPES, STREAM, Shape
 from benchmarks.side_by_side import Series, side_by_side
 from benchmarks.steps import steps
 from cdc.records.reading import RecordReader
@@ -43,6 +44,7 @@ def run(quick: bool) -> Iterator[Result]:
     for shape in SHAPES.values():
         count = _RECORDS.get(shape.name, 100)
         yield _from_bytes(shape, count, side_by_side(_bytes(shape, count), rounds=rounds, turn_seconds=turn_seconds))
+    yield _threads(rounds, turn_seconds)
     yield from steps(("flat", "order", "types"), rounds=rounds, turn_seconds=turn_seconds)
 
 
@@ -68,6 +70,27 @@ def _bytes(shape: Shape, count: int) -> Mapping[str, Callable[[], object]]:
         PURE: lambda: ours_from_bytes(payloads, compiled, RecordReader(), with_values=True),
         "boto3 + json": lambda: boto3({"Records": [json.loads(payload) for payload in payloads]}),
     }
+
+
+def _threads(rounds: int, turn_seconds: float) -> Result:
+    """Two shards' threads, each with batches of its own to read, beside one that has half of the work."""
+    records = reader()
+    batches = [[orjson.dumps(SHAPES["order"].adapter_record(number)) for number in range(1000)] for _ in range(2)]
+
+    def read(batch: Sequence[bytes]) -> int:
+        return len(records.adapter(batch, STREAM))
+
+    with ThreadPoolExecutor(2) as pool:
+        series = side_by_side(
+            {"one thread": lambda: read(batches[0]), "two threads": lambda: list(pool.map(read, batches))},
+            rounds=rounds,
+            turn_seconds=turn_seconds,
+        )
+    gained = 2 / series["two threads"].wall_times(series["one thread"]).median
+    rows = [Row(name, {"ms on the clock": one.wall.median * 1e3}) for name, one in series.items()]
+    return Result(
+        "Batches of 1,000 orders read by two threads", rows, [Goal("two shard threads: ≥ 1.6 × one", gained, least=1.6)]
+    )
 
 
 def _from_event(shape: Shape, count: int, series: Mapping[str, Series]) -> Result:
