@@ -59,6 +59,7 @@ class _Table:
             "TableArn": arn,
             "TableId": "00000000-0000-0000-0000-000000000001",
             "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
             "ItemCount": len(self._items),
             "TableSizeBytes": sum(map(len, self._items)),
             "LatestStreamArn": f"{arn}/stream/2026-01-01T00:00:00.000",
