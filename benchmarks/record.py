@@ -14,7 +14,7 @@ from benchmarks.outputs import agree
 from benchmarks.results import Goal, Result, Row
 from benchmarks.shapes import SHAPES, STREAM, Shape
 from benchmarks.side_by_side import Series, side_by_side
-from benchmarks.steps import steps
+from benchmarks.steps import compressed, steps
 from cdc.records.reading import RecordReader
 
 __all__ = ["TITLE", "run"]
@@ -46,6 +46,7 @@ def run(quick: bool) -> Iterator[Result]:
         yield _from_bytes(shape, count, side_by_side(_bytes(shape, count), rounds=rounds, turn_seconds=turn_seconds))
     yield _threads(rounds, turn_seconds)
     yield from steps(("flat", "order", "types"), rounds=rounds, turn_seconds=turn_seconds)
+    yield from compressed(rounds=rounds, turn_seconds=turn_seconds)
 
 
 def _parsed(shape: Shape, count: int) -> Mapping[str, Callable[[], object]]:
